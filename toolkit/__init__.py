@@ -1,0 +1,30 @@
+"""Interactive teaching and analysis for six papers co-authored by Seiya Tokui.
+
+Each paper has a package of its own, loaded on first use:
+
+========================  ==================================================================
+``toolkit.autograd``      Chainer: define-by-run differentiation over NumPy, torch and CuPy
+``toolkit.datasets``      the real data and the renderers behind the lessons
+``toolkit.experiments``   studies: configuration, run, record, "the paper beside ours"
+``toolkit.lessons``       what a notebook needs: views, figures, number and exercise checks
+``toolkit.explorers``     one interactive view a topic
+========================  ==================================================================
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_SUBMODULES = frozenset({"autograd", "core", "datasets", "experiments", "explorers", "lessons"})
+
+__all__ = ["__version__", *sorted(_SUBMODULES)]
+
+
+def __getattr__(name: str):
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | _SUBMODULES)
