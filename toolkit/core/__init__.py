@@ -1,0 +1,15 @@
+"""What two packages share and no library has; knows nothing of papers or screens.
+
+========================  ===============================================================
+``core.errors``           one form for every complaint about an argument
+``core.devices``          devices, generators, draws that are the same on every device
+``core.files``            files that are written whole or not at all
+``core.progress``         progress bars, hidden by ``TOOLKIT_QUIET=1``
+``core.batches``          minibatch order that can be saved and resumed
+``core.checkpoints``      the state of a training run on disk
+``core.training``         the one training loop of the studies
+``core.paths``            where the project's own files lie
+========================  ===============================================================
+
+Import from the modules; this package imports none of them, so that its light parts stay light.
+"""
