@@ -136,5 +136,5 @@ def _explain(error: OSError, target: Path) -> WriteError:
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     expected = f"{target.parent} to be a folder with room that can be written"
     explained = WriteError(f"cannot write {target.name!r}\n  expected: {expected}\n  actual:   {reason}")
-    explained.errno, explained.filename = error.errno, str(target)
+    explained.errno = error.errno  # not the filename: with it, OSError would print itself in its own form
     return explained
