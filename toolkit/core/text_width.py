@@ -1,0 +1,38 @@
+"""How wide a line of text gets on a screen whose fonts we do not know.
+
+The widths are those of DejaVu Sans (Verdana's are the same), the widest of the usual screen fonts: what fits here fits
+everywhere.
+"""
+
+import unicodedata
+
+_WIDTHS = (  # of the characters 32 to 126, in thousandths of the font size
+    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636,
+    636, 636, 636, 636, 636, 636, 636, 337, 337, 838, 838, 838, 531, 1000, 684, 686, 698, 770, 632,
+    575, 775, 752, 295, 295, 656, 557, 863, 748, 787, 603, 787, 695, 635, 611, 732, 684, 989, 685,
+    611, 685, 390, 337, 390, 838, 500, 500, 613, 635, 550, 635, 615, 352, 635, 634, 278, 278, 579,
+    278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838,
+)  # fmt: skip
+
+
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
+    """Return an upper bound, in pixels, of the width of one line of text at ``size`` pixels."""
+    total = 0
+    for character in text:
+        code = ord(character)
+        if 32 <= code < 127:
+            total += _WIDTHS[code - 32]
+        elif unicodedata.east_asian_width(character) in "WF":
+            total += 1050
+        elif not unicodedata.combining(character):
+            total += 850
+    return total * size / 1000 * (1.2 if bold else 1.0)
+
+
+def shorten(text: str, width: float, size: float, *, bold: bool = False) -> str:
+    """Return ``text``, or as much of its beginning with an ellipsis as fits into ``width`` pixels."""
+    if text_width(text, size, bold=bold) <= width:
+        return text
+    while text and text_width(text + "…", size, bold=bold) > width:
+        text = text[:-1]
+    return text.rstrip() + "…"

@@ -1,0 +1,329 @@
+"""Controls that a keyboard and a screen reader can use: each with a name, a unit and at most fifty steps."""
+
+import html
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+
+from toolkit.core.errors import argument_error, reject, require
+
+MOST_STEPS = 50
+
+# Stock sliders, Play buttons and progress bars have no accessible name. This copies the visible label onto them, now and
+# whenever the page changes inside the view.
+_NAMING = """
+export default {render({el}) {
+  el.style.display = "none";
+  const say = (node, name, value) => node && node.getAttribute(name) !== value && node.setAttribute(name, value);
+  const name = root => {
+    for (const box of root.querySelectorAll(".widget-slider, .widget-play, .widget-progress, .jupyter-widget-play")) {
+      const label = (box.querySelector(".widget-label")?.textContent || box.title || "").trim();
+      const ends = box.querySelectorAll(".noUi-handle");
+      ends.forEach((end, i) => say(end, "aria-label", label + (ends.length > 1 ? [" (low)", " (high)"][i] : "")));
+      const readout = box.querySelector(".widget-readout");
+      if (readout && readout.isContentEditable) { say(readout, "role", "textbox"); say(readout, "aria-label", label + ", value"); }
+      box.querySelectorAll("button").forEach(b => say(b, "aria-label", b.title || b.querySelector("i")?.className || "button"));
+      const bar = box.querySelector(".progress-bar");
+      if (bar) { say(bar, "role", "progressbar"); say(bar, "aria-label", label || "progress");
+        say(bar, "aria-valuenow", String(Math.round(parseFloat(bar.style.width) || 0))); } } };
+  let watch, frame = 0;
+  const start = () => { const root = el.closest(".toolkit-view");
+    if (!root) return frame = requestAnimationFrame(start);
+    watch = new MutationObserver(() => name(root));
+    watch.observe(root, {childList: true, subtree: true, attributes: true, attributeFilter: ["style", "title"]}); name(root); };
+  start();
+  return () => { cancelAnimationFrame(frame); watch?.disconnect(); };
+}};
+"""
+
+
+def accessible_names() -> list[widgets.Widget]:
+    """Return the invisible widget that names a view's sliders, or nothing where anywidget is not installed."""
+    try:
+        import anywidget
+    except ImportError:
+        return []
+    return [anywidget.AnyWidget(_esm=_NAMING, layout=widgets.Layout(width="0", height="0", margin="0"))]
+
+
+def _label(label: str, unit: str) -> str:
+    require(bool(label.strip()), "control", "label", "a name that a reader can say", label)
+    return f"{label} ({unit})" if unit else label
+
+
+def _wide() -> dict[str, Any]:
+    # Layouts are not shared: two sliders with one layout would change together.
+    return {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="320px", min_width="300px")}
+
+
+def _nice_step(low: float, high: float, value: float, operation: str) -> float:
+    """Return the smallest of 1, 2, 2.5, 5 × 10^k with at most fifty steps that meets both ends and the value."""
+    span = high - low
+    exponent = math.floor(math.log10(span / MOST_STEPS))
+    for power in range(exponent, exponent + 3):
+        for factor in (1, 2, 2.5, 5):
+            step = factor * 10.0**power
+            meets = all(abs(part / step - round(part / step)) < 1e-6 for part in (span, value - low))
+            if span / step <= MOST_STEPS + 1e-9 and meets:
+                return step
+    raise argument_error(operation, "step", "given, since no round step meets low, high and value", (low, value, high))
+
+
+def _check_range(operation: str, low: float, high: float, value: float) -> None:
+    for name, number in (("low", low), ("high", high), ("value", value)):
+        require(math.isfinite(number), operation, name, "a finite number", number)
+    require(low < high, operation, "low, high", "low < high", (low, high))
+    require(low <= value <= high, operation, "value", f"in [{low:g}, {high:g}]", value)
+
+
+def _check_grid(operation: str, low: float, high: float, value: float, step: float) -> None:
+    require(math.isfinite(step) and step > 0, operation, "step", "a positive number", step)
+    steps = (high - low) / step
+    require(
+        steps <= MOST_STEPS + 1e-9,
+        operation,
+        "step",
+        f"at most {MOST_STEPS} steps from low to high",
+        f"{steps:.4g} steps",
+    )
+    position = (value - low) / step
+    on_grid = abs(position - round(position)) < 1e-6
+    require(on_grid, operation, "value", f"on the grid {low:g}, {low + step:g}, …, {high:g}", value)
+
+
+def int_slider(
+    label: str, value: int, low: int, high: int, *, step: int | None = None, unit: str = "", continuous: bool = True
+) -> widgets.IntSlider:
+    """Make a slider over whole numbers.
+
+    Args:
+        label: its visible and its accessible name.
+        value: the default; the paper's setting where there is one.
+        low: smallest value.
+        high: largest value.
+        step: distance between two values; default: the smallest round one with at most 50 steps.
+        unit: written behind the label in brackets.
+        continuous: whether a drag is answered on its way; False for views slower than 0.1 s.
+
+    Raises:
+        ValueError: more than 50 steps, or a value that is not on the grid from ``low``.
+    """
+    _check_range("int_slider", low, high, value)
+    if step is None:
+        step = 1 if high - low <= MOST_STEPS else round(_nice_step(low, high, value, "int_slider"))
+    _check_grid("int_slider", low, high, value, step)
+    return widgets.IntSlider(
+        value=value,
+        min=low,
+        max=high,
+        step=step,
+        description=_label(label, unit),
+        continuous_update=continuous,
+        **_wide(),
+    )
+
+
+def float_slider(
+    label: str,
+    value: float,
+    low: float,
+    high: float,
+    *,
+    step: float | None = None,
+    unit: str = "",
+    format: str | None = None,
+    continuous: bool = True,
+) -> widgets.FloatSlider:
+    """Make a slider over real numbers; arguments as for :func:`int_slider`, ``format`` as in ``".2f"``."""
+    _check_range("float_slider", low, high, value)
+    if step is None:
+        step = _nice_step(low, high, value, "float_slider")
+    _check_grid("float_slider", low, high, value, step)
+    digits = next((n for n in range(9) if abs(round(step, n) - step) < 1e-9 * step), 9)
+    return widgets.FloatSlider(
+        value=value,
+        min=low,
+        max=high,
+        step=step,
+        description=_label(label, unit),
+        readout_format=format or f".{digits}f",
+        continuous_update=continuous,
+        **_wide(),
+    )
+
+
+def _log_step(bottom: float, top: float, present: float) -> float:
+    """Return a step for exponents: a whole fraction of a decade if that meets both ends and the value, else any that meets the value."""
+    span = top - bottom
+    for parts in (20, 10, 8, 6, 5, 4, 3, 2, 1):
+        if span * parts <= MOST_STEPS and all(
+            abs(x * parts - round(x * parts)) < 1e-6 for x in (span, present - bottom)
+        ):
+            return 1 / parts
+    reach = present - bottom or span
+    return reach / max(1, math.floor(reach / span * MOST_STEPS))
+
+
+def log_slider(
+    label: str,
+    value: float,
+    low: float,
+    high: float,
+    *,
+    steps_per_decade: int | None = None,
+    unit: str = "",
+    format: str = ".3g",
+    continuous: bool = True,
+) -> widgets.FloatLogSlider:
+    """Make a slider whose steps multiply; ``low``, ``high`` and ``value`` are the values themselves, not exponents."""
+    _check_range("log_slider", low, high, value)
+    require(low > 0, "log_slider", "low", "positive", low)
+    bottom, top, present = math.log10(low), math.log10(high), math.log10(value)
+    if steps_per_decade is None:
+        step = _log_step(bottom, top, present)
+    else:
+        require(steps_per_decade > 0, "log_slider", "steps_per_decade", "positive", steps_per_decade)
+        step = 1 / steps_per_decade
+    steps = (top - bottom) / step
+    require(
+        steps <= MOST_STEPS + 1e-6,
+        "log_slider",
+        "steps_per_decade",
+        f"at most {MOST_STEPS} steps",
+        f"{steps:.4g} steps",
+    )
+    return widgets.FloatLogSlider(
+        value=value,
+        base=10,
+        min=bottom,
+        max=top,
+        step=step,
+        description=_label(label, unit),
+        readout_format=format,
+        continuous_update=continuous,
+        **_wide(),
+    )
+
+
+def choice(label: str, options: Sequence[Any] | Mapping[str, Any], value: Any = None) -> widgets.Dropdown:
+    """Make a drop-down list; ``options`` are values, or values by the name shown; default: the first."""
+    listed = _options(options, "choice")
+    return widgets.Dropdown(
+        options=listed, value=listed[0][1] if value is None else value, description=_label(label, ""), **_wide()
+    )
+
+
+def toggle(label: str, options: Sequence[Any] | Mapping[str, Any], value: Any = None) -> widgets.ToggleButtons:
+    """Make a row of buttons of which one is down, for two to five options."""
+    listed = _options(options, "toggle")
+    return widgets.ToggleButtons(
+        options=listed,
+        value=listed[0][1] if value is None else value,
+        description=_label(label, ""),
+        style={"description_width": "initial", "button_width": "initial"},
+    )
+
+
+def checkbox(label: str, value: bool = False) -> widgets.Checkbox:
+    """Make a box to tick."""
+    return widgets.Checkbox(
+        value=value, description=_label(label, ""), indent=False, layout=widgets.Layout(width="auto")
+    )
+
+
+def button(label: str, action: Callable[[], object], *, tooltip: str = "") -> widgets.Button:
+    """Make a button that calls ``action()``."""
+    made = widgets.Button(description=_label(label, ""), tooltip=tooltip or label, layout=widgets.Layout(width="auto"))
+    made.on_click(lambda _: action())
+    return made
+
+
+def step_buttons(slider: widgets.IntSlider, *, back: str = "◀ Back", forward: str = "Step ▶") -> widgets.HBox:
+    """Make two buttons that move a slider by one step: the reader's own pace instead of an animation."""
+
+    def move(direction: int) -> None:
+        slider.value = min(max(slider.value + direction * slider.step, slider.min), slider.max)
+
+    return widgets.HBox(
+        [
+            button(back, lambda: move(-1), tooltip=f"{slider.description}: one step back"),
+            button(forward, lambda: move(1), tooltip=f"{slider.description}: one step on"),
+        ]
+    )
+
+
+def _options(options: Sequence[Any] | Mapping[str, Any], operation: str) -> list[tuple[str, Any]]:
+    pairs = list(options.items()) if isinstance(options, Mapping) else [(str(option), option) for option in options]
+    require(len(pairs) > 0, operation, "options", "at least one", pairs)
+    return pairs
+
+
+class Prediction(widgets.VBox):
+    """A question to answer before the lesson does; see :func:`predict`."""
+
+    def __init__(self, question: str, options: Sequence[str], answer: str, explanation: str = ""):
+        require(
+            len(set(options)) == len(options) >= 2, "predict", "options", "two or more different answers", list(options)
+        )
+        if answer not in options:
+            reject("predict", "answer", f"one of {list(options)}", answer)
+        self.question, self.options, self.answer, self.explanation = question, tuple(options), answer, explanation
+        self.choices = widgets.RadioButtons(
+            options=list(options), value=None, description="Your prediction:", style={"description_width": "initial"}
+        )
+        self.choices.layout.width = "auto"
+        self.show_button = widgets.Button(
+            description="Show the answer", disabled=True, layout=widgets.Layout(width="auto")
+        )
+        self._status_html = widgets.HTML('<div role="status"></div>')
+        self.choices.observe(self._chosen, "value")
+        self.show_button.on_click(lambda _: self._reveal())
+        super().__init__(
+            [
+                widgets.HTML(f'<div style="line-height:1.4"><b>{html.escape(question)}</b></div>'),
+                self.choices,
+                self.show_button,
+                self._status_html,
+            ]
+        )
+        self.add_class("toolkit-view")
+
+    def _chosen(self, _: object) -> None:
+        self.show_button.disabled = self.choices.value is None
+        self._status_html.value = '<div role="status">Noted. Read on, or look at the answer.</div>'
+
+    def _reveal(self) -> None:
+        verdict = (
+            "As you predicted" if self.choices.value == self.answer else f"You predicted “{self.choices.value}”; it is"
+        )
+        text = html.escape(f"{verdict}: {self.answer}. {self.explanation}".strip())
+        self._status_html.value = f'<div role="status" style="line-height:1.4">{text}</div>'
+
+    def reveal(self) -> str:
+        """Return the answer as a sentence that does not depend on what the reader chose; for a later cell."""
+        return f"{self.question} — {self.answer}. {self.explanation}".strip()
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data = dict(super()._repr_mimebundle_(**options) or {})
+        listed = "".join(f"\n- {option}" for option in self.options)
+        data["text/markdown"] = f"**{self.question}**\n{listed}"
+        data["text/plain"] = f"{self.question} ({' / '.join(self.options)})"
+        return data, {}
+
+
+def predict(question: str, options: Sequence[str], answer: str, explanation: str = "") -> Prediction:
+    """Ask the reader to predict before the lesson shows.
+
+    Args:
+        question: one sentence with a question mark.
+        options: the answers to choose from.
+        answer: the right one.
+        explanation: why, in a sentence or two.
+
+    Returns:
+        Radio buttons, and a button with the answer that works once a choice is made. Nothing is chosen at first. ``.reveal()``
+        gives the answer as text for a later cell.
+    """
+    return Prediction(question, options, answer, explanation)
