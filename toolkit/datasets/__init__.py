@@ -4,11 +4,13 @@
 looks for the whole set on this machine and downloads it when it is nowhere. Every file is checked against a recorded
 checksum before it is parsed, nothing is unpickled, and no archive is ever extracted. A result says where it came from.
 
-* :mod:`~toolkit.datasets.registry`: what is known about each data set (addresses, checksums, licences);
-* :mod:`~toolkit.datasets.download`: from a recorded file to a verified path or to one clear error;
-* :mod:`~toolkit.datasets.formats`: from verified bytes to arrays;
 * :mod:`~toolkit.datasets.images`: ``load`` and what it returns;
-* :mod:`~toolkit.datasets.samples`: what is bundled;
+* :mod:`~toolkit.datasets.samples`: what is bundled; :mod:`~toolkit.datasets.rebuild` rebuilds it;
+* :mod:`~toolkit.datasets.catalogue`: addresses, checksums and licences, in terms of :mod:`~toolkit.datasets.registry`;
+* :mod:`~toolkit.datasets.lookup`: the order in which places are tried, ``fetch``, and the one error at its end;
+* :mod:`~toolkit.datasets.download`, :mod:`~toolkit.datasets.verification`: from an address to a verified file;
+* :mod:`~toolkit.datasets.formats`, :mod:`~toolkit.datasets.archives`: from a verified file to arrays;
+* :mod:`~toolkit.datasets.inventory`: ``overview``, what is here and what is not;
 * :mod:`~toolkit.datasets.sprites`, :mod:`~toolkit.datasets.shapes3d`: renderers.
 """
 
@@ -16,19 +18,25 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from toolkit.datasets import shapes3d as shapes3d
-    from toolkit.datasets import sprites as sprites
     from toolkit.datasets.images import Dataset as Dataset
     from toolkit.datasets.images import Split as Split
     from toolkit.datasets.images import load as load
+    from toolkit.datasets.inventory import Availability as Availability
+    from toolkit.datasets.inventory import overview as overview
+    from toolkit.datasets.lookup import DatasetUnavailable as DatasetUnavailable
+    from toolkit.datasets.lookup import fetch as fetch
     from toolkit.datasets.samples import Photograph as Photograph
     from toolkit.datasets.samples import imagenet_classes as imagenet_classes
     from toolkit.datasets.samples import photograph as photograph
 
 _HOMES = {
+    "Availability": "inventory",
     "Dataset": "images",
+    "DatasetUnavailable": "lookup",
     "Split": "images",
+    "fetch": "lookup",
     "load": "images",
+    "overview": "inventory",
     "Photograph": "samples",
     "imagenet_classes": "samples",
     "photograph": "samples",

