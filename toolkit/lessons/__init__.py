@@ -5,6 +5,7 @@
 * :class:`~toolkit.lessons.view.View` – controls → compute → picture and sentence; ``BackgroundView`` for long work
 * :mod:`~toolkit.lessons.controls` – sliders and the like with accessible names; ``predict``
 * :func:`~toolkit.lessons.checks.check` – a number beside the paper's or the exact one; ``exercise`` for answers
+* :func:`~toolkit.lessons.tables.table` – a table that reads on light and dark pages
 * :func:`~toolkit.lessons.show.show` – a static figure with its text alternative
 * ``python -m toolkit.lessons.build NOTEBOOK…`` – execute and scrub notebooks
 
@@ -27,18 +28,30 @@ from toolkit.lessons.checks import (
 )
 from toolkit.lessons.picture import LiveFigure, Picture
 from toolkit.lessons.show import show
+from toolkit.lessons.tables import Table, table
 
 if TYPE_CHECKING:
     from toolkit.lessons import controls
+    from toolkit.lessons.background import BackgroundView, Progress
     from toolkit.lessons.controls import predict
     from toolkit.lessons.view import View
 
-_NEED_WIDGETS = {"View": "view", "predict": "controls", "controls": "controls", "view": "view"}
+_NEED_WIDGETS = {
+    "BackgroundView": "background",
+    "Progress": "background",
+    "View": "view",
+    "controls": "controls",
+    "predict": "controls",
+    "view": "view",
+}
 
 __all__ = [
+    "BackgroundView",
     "LiveFigure",
     "Picture",
+    "Progress",
     "Svg",
+    "Table",
     "Verdict",
     "View",
     "check",
@@ -51,6 +64,7 @@ __all__ = [
     "predict",
     "show",
     "style",
+    "table",
 ]
 
 

@@ -3,6 +3,7 @@
 import html
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -11,32 +12,7 @@ from toolkit.core.errors import argument_error, reject, require
 
 MOST_STEPS = 50
 
-# Stock sliders, Play buttons and progress bars have no accessible name. This copies the visible label onto them, now and
-# whenever the page changes inside the view.
-_NAMING = """
-export default {render({el}) {
-  el.style.display = "none";
-  const say = (node, name, value) => node && node.getAttribute(name) !== value && node.setAttribute(name, value);
-  const name = root => {
-    for (const box of root.querySelectorAll(".widget-slider, .widget-play, .widget-progress, .jupyter-widget-play")) {
-      const label = (box.querySelector(".widget-label")?.textContent || box.title || "").trim();
-      const ends = box.querySelectorAll(".noUi-handle");
-      ends.forEach((end, i) => say(end, "aria-label", label + (ends.length > 1 ? [" (low)", " (high)"][i] : "")));
-      const readout = box.querySelector(".widget-readout");
-      if (readout && readout.isContentEditable) { say(readout, "role", "textbox"); say(readout, "aria-label", label + ", value"); }
-      box.querySelectorAll("button").forEach(b => say(b, "aria-label", b.title || b.querySelector("i")?.className || "button"));
-      const bar = box.querySelector(".progress-bar");
-      if (bar) { say(bar, "role", "progressbar"); say(bar, "aria-label", label || "progress");
-        say(bar, "aria-valuenow", String(Math.round(parseFloat(bar.style.width) || 0))); } } };
-  let watch, frame = 0;
-  const start = () => { const root = el.closest(".toolkit-view");
-    if (!root) return frame = requestAnimationFrame(start);
-    watch = new MutationObserver(() => name(root));
-    watch.observe(root, {childList: true, subtree: true, attributes: true, attributeFilter: ["style", "title"]}); name(root); };
-  start();
-  return () => { cancelAnimationFrame(frame); watch?.disconnect(); };
-}};
-"""
+_NAMING = Path(__file__).with_name("accessible_names.js")
 
 
 def accessible_names() -> list[widgets.Widget]:
@@ -45,7 +21,11 @@ def accessible_names() -> list[widgets.Widget]:
         import anywidget
     except ImportError:
         return []
-    return [anywidget.AnyWidget(_esm=_NAMING, layout=widgets.Layout(width="0", height="0", margin="0"))]
+    return [
+        anywidget.AnyWidget(
+            _esm=_NAMING.read_text(encoding="utf-8"), layout=widgets.Layout(width="0", height="0", margin="0")
+        )
+    ]
 
 
 def _label(label: str, unit: str) -> str:

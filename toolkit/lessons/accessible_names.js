@@ -1,0 +1,34 @@
+// Stock sliders, Play buttons and progress bars have no accessible name: copy the visible label onto them,
+// now and whenever something changes inside the view that holds this widget.
+const set = (node, name, value) => node && node.getAttribute(name) !== value && node.setAttribute(name, value);
+
+function nameAll(root) {
+  for (const box of root.querySelectorAll(".widget-slider, .widget-play, .widget-hprogress, .widget-vprogress")) {
+    const label = (box.querySelector(".widget-label")?.textContent || box.title || "").trim();
+    const handles = box.querySelectorAll(".noUi-handle");
+    handles.forEach((handle, i) => set(handle, "aria-label", label + (handles.length > 1 ? [" (low)", " (high)"][i] : "")));
+    const readout = box.querySelector(".widget-readout");
+    if (readout?.isContentEditable) { set(readout, "role", "textbox"); set(readout, "aria-label", label + ", value"); }
+    if (box.matches(".widget-play")) box.querySelectorAll("button").forEach(b => set(b, "aria-label", b.title || "play"));
+    const bar = box.querySelector(".progress-bar");
+    set(bar, "role", "progressbar");
+    set(bar, "aria-label", label || "progress");
+    set(bar, "aria-valuenow", String(Math.round(parseFloat(bar?.style.width) || 0)));
+  }
+}
+
+function render({ el }) {
+  el.style.display = "none";
+  let frame = 0, watch;
+  const start = () => {
+    const root = el.closest(".toolkit-view");
+    if (!root) { frame = requestAnimationFrame(start); return; } // not in the page yet
+    watch = new MutationObserver(() => nameAll(root));
+    watch.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["style", "title"] });
+    nameAll(root);
+  };
+  start();
+  return () => { cancelAnimationFrame(frame); watch?.disconnect(); };
+}
+
+export default { render };
