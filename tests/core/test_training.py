@@ -16,7 +16,8 @@ from toolkit.core.batches import Minibatches
 from toolkit.core.checkpoints import load_checkpoint
 from toolkit.core.devices import draw_normal, resolve_generator
 from toolkit.core.errors import CheckpointError, WriteError
-from toolkit.core.training import History, Series, train
+from toolkit.core.history import History, Series
+from toolkit.core.training import train
 
 N_STEPS = 20
 

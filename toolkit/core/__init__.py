@@ -8,6 +8,7 @@
 ``core.batches``          minibatch order that can be saved and resumed
 ``core.checkpoints``      the state of a training run on disk
 ``core.training``         the one training loop of the studies
+``core.history``          the metrics that it leaves
 ``core.paths``            where the project's own files lie
 ========================  ===============================================================
 
