@@ -1,0 +1,6 @@
+"""Define-by-run differentiation over NumPy, torch and CuPy arrays."""
+
+from toolkit.autograd import functions
+from toolkit.autograd.tape import Variable
+
+__all__ = ["Variable", "functions"]

@@ -1,0 +1,167 @@
+"""NumPy, and CuPy, which has the same functions."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from toolkit.autograd.backends.base import Backend, logsumexp
+
+_SAME_NAME = (
+    "exp log log1p expm1 sqrt sin cos tanh sign abs negative maximum minimum where floor isnan isfinite matmul "
+    "broadcast_to flip ones_like zeros_like transpose argmax"
+).split()
+
+
+class NumPyLikeBackend(Backend):
+    """Functions of a module with NumPy's interface.
+
+    Args:
+        module: ``numpy`` or ``cupy``.
+        array_type: its array class.
+    """
+
+    def __init__(self, module: Any, array_type: type) -> None:
+        self.module = module
+        self.array_type = array_type
+        self.name = module.__name__
+        for name in _SAME_NAME:
+            setattr(self, name, getattr(module, name))
+        self._add_at = np.add.at if module is np else module.add.at
+
+    def adopt(self, array: Any) -> Any:
+        return self.module.asarray(array)
+
+    def as_array(self, value: Any, like: Any) -> Any:
+        return self.module.asarray(value)
+
+    def device(self, array: Any) -> Any:
+        return "cpu" if self.module is np else array.device
+
+    def is_floating(self, array: Any) -> bool:
+        return array.dtype.kind == "f"
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return np.asarray(array) if self.module is np else self.module.asnumpy(array)
+
+    def to_torch(self, array: Any) -> torch.Tensor:
+        if self.module is np:
+            return torch.from_numpy(array if array.flags.writeable else array.copy())
+        return torch.from_dlpack(array)
+
+    def from_numpy(self, array: np.ndarray, like: Any) -> Any:
+        return self.module.asarray(array)
+
+    def copy(self, array: Any) -> Any:
+        return self.module.array(array, order="C", copy=True)
+
+    def bytes(self, array: Any) -> int:
+        return int(array.nbytes)
+
+    def storage(self, array: Any) -> tuple[int, int]:
+        base = array
+        while isinstance(base.base, self.array_type):
+            base = base.base
+        address = base.__array_interface__["data"][0] if self.module is np else base.data.ptr
+        return address, int(base.nbytes)
+
+    def zeros(self, shape: tuple[int, ...], like: Any) -> Any:
+        return self.module.zeros(shape, dtype=like.dtype)
+
+    def full(self, shape: tuple[int, ...], value: Any, like: Any) -> Any:
+        return self.module.full(shape, value, dtype=like.dtype)
+
+    def arange(self, stop: int, like: Any) -> Any:
+        return self.module.arange(stop)
+
+    def astype(self, x: Any, like: Any) -> Any:
+        return x.astype(like.dtype, copy=False)
+
+    def sigmoid(self, x: Any) -> Any:
+        return self._special("expit")(x)
+
+    def erf(self, x: Any) -> Any:
+        return self._special("erf")(x)
+
+    def _special(self, name: str) -> Any:
+        if self.module is np:
+            import scipy.special as special
+        else:
+            import cupyx.scipy.special as special
+        return getattr(special, name)
+
+    def softplus(self, x: Any) -> Any:
+        return self.module.logaddexp(x, self.module.zeros((), dtype=x.dtype))
+
+    def clip(self, x: Any, low: float | None, high: float | None) -> Any:
+        return self.module.clip(x, low, high)
+
+    def tanh_backward(self, gradient: Any, output: Any) -> Any:
+        squared = output * output
+        squared *= gradient
+        return gradient - squared
+
+    def relu(self, x: Any) -> Any:
+        return self.module.maximum(x, 0)
+
+    def where_positive(self, gradient: Any, x: Any) -> Any:
+        return gradient * (x > 0)
+
+    def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return x.sum(axis=axis, keepdims=keepdims)
+
+    def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return x.max(axis=axis, keepdims=keepdims)
+
+    def min(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return x.min(axis=axis, keepdims=keepdims)
+
+    def prod(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return x.prod(axis=axis, keepdims=keepdims)
+
+    def cumsum(self, x: Any, axis: int) -> Any:
+        return self.module.cumsum(x, axis=axis)
+
+    def any_zero(self, x: Any) -> bool:
+        return not bool(self.module.all(x))
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
+        return x.reshape(shape)
+
+    def concat(self, *arrays: Any, axis: int = 0) -> Any:
+        return self.module.concatenate(arrays, axis=axis)
+
+    def stack(self, *arrays: Any, axis: int = 0) -> Any:
+        return self.module.stack(arrays, axis=axis)
+
+    def pad(self, x: Any, widths: tuple[tuple[int, int], ...], value: float = 0.0) -> Any:
+        return self.module.pad(x, widths, constant_values=value)
+
+    def get_item(self, x: Any, index: Any) -> Any:
+        return x[index]
+
+    def scatter_add(self, gradient: Any, index: Any, shape: tuple[int, ...]) -> Any:
+        result = self.module.zeros(shape, dtype=gradient.dtype)
+        if _is_basic(index):
+            result[index] = gradient
+        else:
+            self._add_at(result, index, gradient)
+        return result
+
+    def linear(self, x: Any, weight: Any, bias: Any = None) -> Any:
+        y = x @ weight.T
+        if bias is not None:
+            y += bias
+        return y
+
+    def logsumexp(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return logsumexp(self, x, axis, keepdims)
+
+    def einsum(self, *operands: Any, subscripts: str) -> Any:
+        return self.module.einsum(subscripts, *operands, optimize=len(operands) > 1)
+
+
+def _is_basic(index: Any) -> bool:
+    """Return whether an index touches no element twice: integers, slices, new axes and the ellipsis alone."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, slice | int) for part in parts)

@@ -1,0 +1,58 @@
+"""The namespace of Variables: what backward rules are run against when the gradient is itself differentiated."""
+
+from typing import Any
+
+from toolkit.autograd.backends.base import Namespace
+from toolkit.autograd.tape import Variable, _result
+
+_CONSTANT = frozenset({"sign", "floor", "zeros_like", "ones_like", "isnan", "isfinite", "argmax"})
+"""Functions whose derivative is zero wherever it exists, so that nothing need be recorded."""
+
+
+class TapeNamespace(Namespace):
+    """The recording operations, under the names the backends use."""
+
+    def __getattr__(self, name: str) -> Any:
+        from toolkit.autograd import operations
+
+        if name in _CONSTANT:
+
+            def constant(x: Variable, **params: Any) -> Variable:
+                return _result(x.backend.as_array(getattr(x.backend, name)(x.data, **params), x.data), None)
+
+            return constant
+        return getattr(operations, name)
+
+    def zeros(self, shape: tuple[int, ...], like: Variable) -> Variable:
+        return _result(like.backend.zeros(shape, like.data), None)
+
+    def full(self, shape: tuple[int, ...], value: float, like: Variable) -> Variable:
+        return _result(like.backend.full(shape, value, like.data), None)
+
+    def arange(self, stop: int, like: Variable) -> Any:
+        return like.backend.arange(stop, like.data)
+
+    def astype(self, x: Variable, like: Variable) -> Variable:
+        """Convert a constant, a mask say, to the dtype of ``like``."""
+        return _result(like.backend.astype(x.data, like.data), None)
+
+    def any_zero(self, x: Variable) -> bool:
+        return x.backend.any_zero(x.data)
+
+    def concat(self, *arrays: Variable, axis: int = 0) -> Variable:
+        from toolkit.autograd.operations import concat
+
+        return concat(arrays, axis)
+
+    def stack(self, *arrays: Variable, axis: int = 0) -> Variable:
+        from toolkit.autograd.operations import stack
+
+        return stack(arrays, axis)
+
+    def einsum(self, *operands: Variable, subscripts: str) -> Variable:
+        from toolkit.autograd.operations import einsum
+
+        return einsum(subscripts, *operands)
+
+
+TAPE = TapeNamespace()

@@ -1,0 +1,253 @@
+"""The backward pass: a heap of recorded results, newest first.
+
+The order of creation is a topological order for free: a result is always newer than what it was made from, so when
+the newest pending node is popped, every contribution to its gradient has arrived. Nothing is traversed beforehand, nothing
+recurses, and each node is freed as soon as it has been passed, so that memory shrinks while the pass proceeds.
+"""
+
+from heapq import heappop, heappush, heapreplace
+from typing import Any
+
+import torch
+
+from toolkit.autograd.backends import backend_of_type
+from toolkit.autograd.configuration import WATCH, config, using_config
+from toolkit.autograd.operation import EXTRA, OUTPUT
+from toolkit.autograd.tape import Leaf, Node, Variable, _result
+from toolkit.core.errors import argument_error
+
+_Tensor = torch.Tensor
+_FREED = (
+    "the graph behind it has been freed by an earlier backward pass; pass retain_graph=True to the first one, or "
+    "compute the output again"
+)
+
+
+def backward(output: Variable, gradient: Any, *, retain_graph: bool) -> None:
+    """Carry out :meth:`Variable.backward`."""
+    if output.node is None:
+        raise RuntimeError(
+            "backward: nothing was recorded for this Variable\n  expected: a Variable computed from one with "
+            f"requires_grad=True\n  actual:   {output!r}"
+        )
+    seed = starting_gradient("backward", output, gradient)
+    for leaf, total, owned in first_order([(output.node, seed)], None, retain_graph):
+        leaf_variable = leaf.variable()
+        if leaf_variable is None:
+            continue
+        backend = backend_of_type(type(leaf_variable.data))
+        total = backend.as_array(total, leaf_variable.data)
+        if leaf_variable.grad is None:
+            leaf_variable.grad = total if owned else backend.copy(total)
+        else:
+            leaf_variable.grad = backend.as_array(backend.add_into(leaf_variable.grad, total), leaf_variable.data)
+
+
+def starting_gradient(operation: str, output: Variable, gradient: Any) -> Any:
+    """Return the array to start a pass from: ones of one element, or the caller's, checked."""
+    if gradient is None:
+        if output.size != 1:
+            raise argument_error(
+                operation, "gradient", f"an array of shape {output.shape}; it may be left out for one element", "nothing"
+            )
+        return output.backend.ones_like(output.data)
+    array = gradient.data if isinstance(gradient, Variable) else gradient
+    if type(array) is not type(output.data):
+        raise argument_error(
+            operation, "gradient", f"{output.backend.name} array", type(array).__name__, kind=TypeError
+        )
+    if tuple(array.shape) != output.shape or array.dtype != output.dtype:
+        raise argument_error(
+            operation, "gradient", f"{output.dtype}{output.shape}", f"{array.dtype}{tuple(array.shape)}"
+        )
+    return array
+
+
+def first_order(
+    roots: list[tuple[Node, Any]], wanted: "set[int] | None", retain_graph: bool, needed: "set[int] | None" = None
+) -> list[tuple[Any, Any, bool]]:
+    """Pass gradients back through the graph on raw arrays.
+
+    Args:
+        roots: nodes to start from, with their gradients.
+        wanted: orders of the nodes whose gradients are returned; ``None`` for all leaves.
+        retain_graph: leave the graph as it is.
+        needed: orders of the nodes worth visiting; ``None`` for all.
+
+    Returns:
+        One ``(node, gradient, owned)`` each; ``owned`` gradients share memory with nothing.
+    """
+    pending: dict[int, list[Any]] = {}
+    heap: list[int] = []
+    results: list[tuple[Any, Any, bool]] = []
+    kind: Any = None
+    xp: Any = None
+    watched = config.mode == WATCH
+    for node, gradient in roots:
+        slot = pending.get(node.order)
+        if slot is None:
+            pending[node.order] = [node, gradient, False]
+            heappush(heap, node.order)
+        else:
+            slot[1] = slot[1] + gradient
+            slot[2] = True
+    while heap:
+        # The node stays on top of the heap while its parents arrive, so that the first of them can take its place.
+        order = heap[0]
+        node, gradient, owned = pending.pop(order)
+        operation = node.operation
+        if operation is None or wanted is not None:
+            if wanted is None or order in wanted:
+                results.append((node, gradient, owned))
+            if operation is None:
+                heappop(heap)
+                continue
+        parents = node.parents
+        if parents is None:
+            raise RuntimeError(f"backward: {operation.name}: {_FREED}")
+        if needed is not None:
+            parents = tuple(parent if parent is not None and parent.order in needed else None for parent in parents)
+            if not any(parents):
+                heappop(heap)
+                continue
+        if type(gradient) is not kind:
+            xp = backend_of_type(type(gradient))
+            gradient = xp.as_array(gradient, gradient)
+            kind = xp.array_type
+        saved = node.saved
+        version = node.version
+        if version is not None:
+            for value in saved:
+                if type(value) is _Tensor:
+                    version -= value._version
+            if version:
+                raise changed_in_place(node)
+        if watched:
+            from toolkit.autograd import debugging
+
+            gradients = debugging.watched_vjp(xp, node, gradient, saved, parents, pending)
+        else:
+            gradients = operation.vjp(xp, gradient, saved, parents, node.params)
+        if not retain_graph:
+            node.parents = node.saved = None
+        on_top = True
+        for parent, contribution in zip(parents, gradients):  # noqa: B905 - every rule is tested; this is the hot loop
+            if parent is None or contribution is None:
+                continue
+            order = parent.order
+            slot = pending.get(order)
+            if slot is None:
+                pending[order] = [parent, contribution, operation.fresh]
+                if on_top:
+                    heapreplace(heap, order)
+                    on_top = False
+                else:
+                    heappush(heap, order)
+            elif slot[2]:
+                slot[1] = xp.add_into(slot[1], contribution)
+            else:
+                slot[1] = slot[1] + contribution
+                slot[2] = True
+        if on_top:
+            heappop(heap)
+    return results
+
+
+def higher_order(
+    roots: list[tuple[Node, Variable]], wanted: set[int], retain_graph: bool, needed: set[int]
+) -> list[tuple[Any, Variable]]:
+    """Pass gradients back as Variables, recording the pass itself, so that they can be differentiated again.
+
+    Arguments as in :func:`first_order`. Gradients are never added in place, since the record may refer to them.
+    """
+    from toolkit.autograd.backends.tape_namespace import TAPE
+
+    pending: dict[int, list[Any]] = {}
+    heap: list[int] = []
+    results: list[tuple[Any, Variable]] = []
+    for node, gradient in roots:
+        slot = pending.get(node.order)
+        if slot is None:
+            pending[node.order] = [node, gradient]
+            heappush(heap, node.order)
+        else:
+            slot[1] = slot[1] + gradient
+    with using_config(enable_backprop=True):
+        while heap:
+            order = heappop(heap)
+            node, gradient = pending.pop(order)
+            if order in wanted:
+                results.append((node, gradient))
+            if node.operation is None:
+                continue
+            if node.parents is None:
+                raise RuntimeError(f"grad: {node.operation.name}: {_FREED}")
+            parents = tuple(
+                parent if parent is not None and parent.order in needed else None for parent in node.parents
+            )
+            if not any(parents):
+                continue
+            if node.version is not None and gradient.backend.version(node.saved) != node.version:
+                raise changed_in_place(node)
+            gradients = node.operation.vjp(TAPE, gradient, saved_as_variables(node), parents, node.params)
+            if not retain_graph:
+                node.parents = node.saved = None
+            for parent, contribution in zip(parents, gradients, strict=True):
+                if parent is None or contribution is None:
+                    continue
+                slot = pending.get(parent.order)
+                if slot is None:
+                    pending[parent.order] = [parent, contribution]
+                    heappush(heap, parent.order)
+                else:
+                    slot[1] = slot[1] + contribution
+    return results
+
+
+def saved_as_variables(node: Node) -> tuple:
+    """Wrap what a node saved in Variables that stand where the originals stood in the graph.
+
+    A saved input gets its parent's node, a saved output the node itself: for the length of one call only, so that
+    the output is in reach without a cycle (Tokui et al. 2019, section 4.2.1, without weak references).
+    """
+    values = []
+    for position, value in enumerate(node.saved):
+        source = node.operation.source(position)
+        if source == EXTRA or not hasattr(value, "dtype"):
+            values.append(value)
+        else:
+            values.append(_result(value, node if source == OUTPUT else node.parents[source]))
+    return tuple(values)
+
+
+def reaching(roots: list[Node], wanted: set[int]) -> set[int]:
+    """Return the orders of the nodes on a path from ``roots`` to a wanted node, both ends included."""
+    found: dict[int, Node] = {}
+    pending = list(roots)
+    while pending:
+        node = pending.pop()
+        if node.order in found:
+            continue
+        found[node.order] = node
+        if node.parents is None:
+            raise RuntimeError(f"grad: {node.operation.name}: {_FREED}")
+        pending.extend(parent for parent in node.parents if parent is not None)
+    needed: set[int] = set()
+    for order in sorted(found, reverse=True):
+        parents = found[order].parents
+        if order in wanted or any(parent is not None and parent.order in needed for parent in parents):
+            needed.add(order)
+    return needed
+
+
+def changed_in_place(node: Node) -> RuntimeError:
+    """Build the error for a saved array that is no longer what was saved."""
+    where = "" if node.origin is None else f"\n  made at:  {node.origin}"
+    return RuntimeError(
+        f"backward: {node.operation.name}: an array it saved for the backward pass was changed in place since"
+        f"\n  expected: the arrays as they were when {node.operation.name} was computed"
+        f"\n  actual:   changed (write into a copy, or change it after backward()){where}"
+    )
+
+
+__all__ = ["Leaf", "backward", "first_order", "higher_order", "reaching", "saved_as_variables", "starting_gradient"]

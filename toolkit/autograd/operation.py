@@ -1,0 +1,115 @@
+"""The record that defines an operation once for every array library, and the registry the tests read.
+
+An operation is a name, the method of the backends that computes it, and one backward rule. The rule is written
+against a namespace ``xp`` and Python operators, so that it runs on raw arrays in a first-order pass and on Variables
+when the gradient itself is to be differentiated.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+OUTPUT = -1
+"""Source of a saved array: the operation's own output (other sources are positions of inputs)."""
+
+EXTRA = -2
+"""Source of a saved value that carries no gradient: a mask, indices, statistics."""
+
+EVERY_INPUT = "every input"
+
+
+class Operation:
+    """One differentiable primitive.
+
+    Args:
+        name: the method of every backend that computes it, and its label in graphs and errors.
+        vjp: ``vjp(xp, gradient, saved, needs, params) -> tuple`` of one gradient an input (``None`` where ``needs``
+            is ``None`` there). ``xp`` is a backend and all arrays are raw, or ``xp`` is the tape and they are Variables.
+        saves: where each saved value comes from: an input's position, ``OUTPUT`` or ``EXTRA``; or ``EVERY_INPUT``.
+        saved_for: for each saved value the inputs whose gradient needs it; ``None`` where every gradient does.
+            A value nobody needs is not kept.
+        fresh: the gradients are newly allocated and no two share memory, so the engine may add into them.
+        shapes: ``params`` of the rule carries ``shapes``, the inputs' shapes.
+        forward: how the inputs of the graph are combined, where the backends' method of that name is not it.
+        same_dtype: all arrays among the inputs must have one dtype.
+        expects: the condition on the inputs in words, shown when the array library refuses them.
+    """
+
+    __slots__ = (
+        "expects",
+        "extras",
+        "forward",
+        "fresh",
+        "kernels",
+        "name",
+        "same_dtype",
+        "saved_for",
+        "saves",
+        "shapes",
+        "vjp",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        vjp: Callable[..., tuple],
+        *,
+        saves: tuple[int, ...] | str = (),
+        saved_for: tuple[tuple[int, ...] | None, ...] | None = None,
+        fresh: bool = True,
+        shapes: bool = False,
+        forward: Callable[..., Any] | None = None,
+        same_dtype: bool = True,
+        expects: str = "",
+    ) -> None:
+        self.name = name
+        self.vjp = vjp
+        self.saves = saves
+        self.saved_for = saved_for
+        self.extras = saves != EVERY_INPUT and EXTRA in saves
+        self.fresh = fresh
+        self.shapes = shapes
+        self.forward = forward
+        self.same_dtype = same_dtype
+        self.expects = expects
+        self.kernels: dict[type, Callable[..., Any]] = _Kernels(self)
+
+    def __repr__(self) -> str:
+        return f"Operation({self.name!r})"
+
+    def keep(self, inputs: tuple, output: Any, extras: tuple, parents: tuple) -> tuple:
+        """Pick what the backward rule needs, ``None`` in place of what no wanted gradient needs."""
+        if self.saves == EVERY_INPUT:
+            return inputs
+        saved: list[Any] = []
+        used = 0
+        for position, source in enumerate(self.saves):
+            users = None if self.saved_for is None else self.saved_for[position]
+            if source == EXTRA:
+                value = extras[used]
+                used += 1
+            else:
+                value = output if source == OUTPUT else inputs[source]
+            wanted = users is None or any(parents[user] is not None for user in users)
+            saved.append(value if wanted else None)
+        return tuple(saved)
+
+    def source(self, position: int) -> int:
+        """Return where the saved value at ``position`` came from."""
+        return position if self.saves == EVERY_INPUT else self.saves[position]  # type: ignore[return-value]
+
+
+class _Kernels(dict):
+    """Array type -> the function that computes the operation on it, found on first use."""
+
+    __slots__ = ("operation",)
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__()
+        self.operation = operation
+
+    def __missing__(self, array_type: type) -> Callable[..., Any]:
+        from toolkit.autograd.backends import backend_of_type
+
+        kernel = getattr(backend_of_type(array_type), self.operation.name)
+        self[array_type] = kernel
+        return kernel

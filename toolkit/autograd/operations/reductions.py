@@ -1,0 +1,210 @@
+"""Operations that take axes away, and cumulative sums."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from toolkit.autograd.operation import OUTPUT, Operation
+from toolkit.autograd.registry import Sample, differentiable
+from toolkit.autograd.tape import Variable, apply, as_variable
+from toolkit.core.errors import argument_error
+
+__all__ = ["cumsum", "logsumexp", "max", "mean", "min", "prod", "sum", "var"]
+
+Axis = int | tuple[int, ...] | None
+
+
+def normalized_axis(operation: str, axis: Axis, ndim: int) -> Axis:
+    """Return ``axis`` as non-negative integers, ``None`` unchanged.
+
+    Raises:
+        TypeError: not an integer or a tuple of integers.
+        ValueError: out of range or repeated.
+    """
+    if axis is None:
+        return None
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    normalized = []
+    for a in axes:
+        if not isinstance(a, int | np.integer) or isinstance(a, bool):
+            raise argument_error(operation, "axis", "an integer, a tuple of integers or None", repr(axis), kind=TypeError)
+        if not -ndim <= a < ndim:
+            raise argument_error(operation, "axis", f"from {-ndim} to {ndim - 1} for {ndim} axes", axis)
+        normalized.append(int(a) % ndim)
+    if len(set(normalized)) != len(normalized):
+        raise argument_error(operation, "axis", "each axis once", axis)
+    return tuple(normalized) if isinstance(axis, tuple | list) else normalized[0]
+
+
+def _count(shape: tuple[int, ...], axis: Axis) -> int:
+    axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return int(np.prod([shape[a] for a in axes], dtype=np.int64))
+
+
+def _reduced(distinct: bool = False, positive: bool = False) -> Any:
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        if distinct:
+            return rng.permutation(np.linspace(-2.0, 2.0, int(np.prod(shape)) or 1)[: int(np.prod(shape))]).reshape(shape)
+        return rng.uniform(0.5, 2.0, size=shape) if positive else rng.normal(size=shape)
+
+    def samples(rng: np.random.Generator) -> Sequence[Sample]:
+        return [
+            Sample((draw(rng, (2, 3, 4)),), {"axis": axis, "keepdims": keepdims}, smooth=not distinct)
+            for axis in (None, 0, -1, (0, 2))
+            for keepdims in (False, True)
+        ] + [Sample((draw(rng, ()),), smooth=not distinct)]
+
+    return samples
+
+
+def _reduce(operation: Operation, x: Any, axis: Axis, keepdims: bool) -> Variable:
+    x = as_variable(x, operation.name, "x")
+    axis = normalized_axis(operation.name, axis, x.ndim)
+    return apply(operation, (x,), {"axis": axis, "keepdims": bool(keepdims)})
+
+
+def _sum_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
+    return (xp.restore_axes(g, p["axis"], p["keepdims"], p["shapes"][0]),)
+
+
+def _extreme_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
+    x, y = saved
+    axis, keepdims, shape = p["axis"], p["keepdims"], p["shapes"][0]
+    chosen = xp.astype(x == xp.restore_axes(y, axis, keepdims, shape), g)
+    share = chosen / xp.restore_axes(xp.sum(chosen, axis=axis, keepdims=keepdims), axis, keepdims, shape)
+    return (share * xp.restore_axes(g, axis, keepdims, shape),)
+
+
+def _prod_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
+    x, y = saved
+    axis, keepdims, shape = p["axis"], p["keepdims"], p["shapes"][0]
+    g = xp.restore_axes(g, axis, keepdims, shape)
+    if not xp.any_zero(x):
+        return (g * xp.restore_axes(y, axis, keepdims, shape) / x,)
+    # With a zero among the factors: the product of the others, each in a row of its own with itself set to one.
+    axes = tuple(range(len(shape))) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    rest = tuple(k for k in range(len(shape)) if k not in axes)
+    count = _count(shape, axes)
+    rows = xp.reshape(xp.transpose(x, (*rest, *axes)), (*(shape[k] for k in rest), 1, count))
+    square = (*(shape[k] for k in rest), count, count)
+    own = xp.arange(count, x)
+    diagonal = xp.broadcast_to(xp.reshape(own, (count, 1)) == xp.reshape(own, (1, count)), square)
+    others = xp.prod(xp.where(diagonal, 1.0, xp.broadcast_to(rows, square)), axis=len(rest) + 1, keepdims=False)
+    order = (*rest, *axes)
+    back = tuple(order.index(k) for k in range(len(shape)))
+    others = xp.transpose(xp.reshape(others, tuple(shape[k] for k in order)), back)
+    return (g * others,)
+
+
+_SUM = Operation("sum", _sum_vjp, fresh=False, shapes=True)
+_MAX = Operation("max", _extreme_vjp, saves=(0, OUTPUT), shapes=True)
+_MIN = Operation("min", _extreme_vjp, saves=(0, OUTPUT), shapes=True)
+_PROD = Operation("prod", _prod_vjp, saves=(0, OUTPUT), shapes=True)
+_CUMSUM = Operation(
+    "cumsum",
+    lambda xp, g, saved, needs, p: (xp.flip(xp.cumsum(xp.flip(g, axis=p["axis"]), axis=p["axis"]), axis=p["axis"]),),
+)
+
+
+@differentiable(lambda rng: [*_reduced()(rng), Sample((np.zeros((0, 3)),)), Sample((np.zeros((0, 3)), 0))], group="reduction")
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
+    """Return the sum over ``axis`` (all axes if ``None``); 0 of nothing. The dtype stays."""
+    return _reduce(_SUM, x, axis, keepdims)
+
+
+@differentiable(_reduced(), group="reduction")
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
+    """Return the mean over ``axis``.
+
+    Raises:
+        ValueError: the mean of nothing.
+    """
+    x = as_variable(x, "mean", "x")
+    axis = normalized_axis("mean", axis, x.ndim)
+    count = _count(x.shape, axis)
+    if count == 0:
+        raise argument_error("mean", "x", "at least one element along the axis", f"shape {x.shape}, axis {axis}")
+    return sum(x, axis, keepdims) * (1.0 / count)
+
+
+@differentiable(_reduced(), group="reduction")
+def var(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: int = 0) -> Variable:
+    """Return the variance over ``axis``: squared deviations from the mean, divided by the count less ``correction``.
+
+    Raises:
+        ValueError: not more elements than ``correction``.
+    """
+    x = as_variable(x, "var", "x")
+    axis = normalized_axis("var", axis, x.ndim)
+    count = _count(x.shape, axis)
+    if count <= correction:
+        raise argument_error("var", "x", f"more than {correction} elements along the axis", f"shape {x.shape}, axis {axis}")
+    deviation = x - mean(x, axis, keepdims=True)
+    return sum(deviation * deviation, axis, keepdims) * (1.0 / (count - correction))
+
+
+@differentiable(
+    lambda rng: [
+        *_reduced(positive=True)(rng),
+        Sample((np.asarray([[1.5, 0.0, 2.0], [0.0, 0.0, 3.0]]),), {"axis": 1}, label="zeros"),
+        Sample((np.asarray([[1.5, 0.0, 2.0], [0.5, 2.0, 3.0]]),), label="one zero"),
+    ],
+    group="reduction",
+)
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
+    """Return the product over ``axis``; 1 of nothing.
+
+    The derivatives of every order are right where factors are zero too; there they take memory of the square of the
+    number of factors.
+    """
+    return _reduce(_PROD, x, axis, keepdims)
+
+
+@differentiable(_reduced(distinct=True), group="reduction")
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
+    """Return the largest element over ``axis``; equal ones share the gradient evenly.
+
+    Raises:
+        ValueError: the largest of nothing.
+    """
+    return _reduce(_MAX, x, axis, keepdims)
+
+
+@differentiable(_reduced(distinct=True), group="reduction")
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
+    """Return the smallest element over ``axis``; equal ones share the gradient evenly.
+
+    Raises:
+        ValueError: the smallest of nothing.
+    """
+    return _reduce(_MIN, x, axis, keepdims)
+
+
+@differentiable(
+    lambda rng: [Sample((rng.normal(size=(2, 3, 4)),), {"axis": axis}) for axis in (0, 1, -1)]
+    + [Sample((rng.normal(size=(0, 2)), 0))],
+    group="reduction",
+)
+def cumsum(x: Any, axis: int) -> Variable:
+    """Return the running sum along ``axis``."""
+    x = as_variable(x, "cumsum", "x")
+    return apply(_CUMSUM, (x,), {"axis": normalized_axis("cumsum", axis, x.ndim)})
+
+
+@differentiable(_reduced(), group="reduction")
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
+    """Return ``log(sum(exp(x)))`` over ``axis`` without overflow; ``-inf`` where all elements are ``-inf``."""
+    return _reduce(_LOGSUMEXP, x, axis, keepdims)
+
+
+def _logsumexp_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
+    x, y = saved
+    axis, keepdims, shape = p["axis"], p["keepdims"], p["shapes"][0]
+    level = xp.restore_axes(y, axis, keepdims, shape)
+    # Where all terms are -inf so is the result, and none of them carries weight.
+    level = xp.where(xp.isfinite(level), level, 0.0)
+    return (xp.restore_axes(g, axis, keepdims, shape) * xp.exp(x - level),)
+
+
+_LOGSUMEXP = Operation("logsumexp", _logsumexp_vjp, saves=(0, OUTPUT), shapes=True)
