@@ -71,6 +71,10 @@ class BackgroundView(View):
         bar = widgets.HBox([self.run_button, self.stop_button, self.progress, self.note])
         bar.layout.flex_flow, bar.layout.align_items = "row wrap", "center"
         super().__init__(controls, lambda **_: self.initial, draw, describe, title=title, extra=(bar,))
+        # Handles for style sheets and for tests that drive a page.
+        self.add_class("toolkit-background-view")
+        self.run_button.add_class("toolkit-run")
+        self.stop_button.add_class("toolkit-stop")
 
     @property
     def running(self) -> bool:
