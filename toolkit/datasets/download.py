@@ -1,11 +1,10 @@
 """From the recorded addresses of a file to a verified copy in the cache folder, or to the reasons why not."""
 
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
-from urllib.parse import urlsplit
 
 from toolkit.core.files import atomic_write
 from toolkit.core.progress import progress_bar
@@ -62,7 +61,7 @@ class _WrongBody(ValueError):
 class _Guard:
     """A file that refuses a web page, refuses to grow beyond a limit, hashes what it gets and moves a progress bar."""
 
-    def __init__(self, handle: IO[bytes], file: SourceFile, bar):
+    def __init__(self, handle: io.BufferedIOBase, file: SourceFile, bar):
         self._handle, self._bar = handle, bar
         self._limit = file.size or MOST_BYTES
         self._size = 0
@@ -159,7 +158,7 @@ def download(file: SourceFile, folder: Path, *, mirrors: Sequence[str] = ()) -> 
 
     reasons: list[tuple[str, str]] = []
     for address in addresses:
-        if urlsplit(address).scheme != "https" and not file.checksum:
+        if not address.lower().startswith("https://") and not file.checksum:
             reasons.append((address, "refused: neither https nor a recorded checksum protects this file"))
             continue
         try:

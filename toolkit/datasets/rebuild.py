@@ -139,16 +139,16 @@ def rebuild(out: Path | None = None, *, only: tuple[str, ...] = ()) -> dict[str,
     Returns:
         For each file ``"same"``, or what is wrong.
     """
-    recorded = json.loads((samples.folder() / samples.CHECKSUMS).read_text(encoding="utf-8"))
     verdicts = {}
     for file in only or BUILDERS:
         try:
             encoded, described = BUILDERS[file]()
+            recorded = samples.recorded(file)
         except MissingSource as error:
             verdicts[file] = str(error)
             continue
-        if described != recorded.get(file):
-            verdicts[file] = f"differs: rebuilt {described}, recorded {recorded.get(file)}"
+        if described != recorded:
+            verdicts[file] = f"differs: rebuilt {described}, recorded {recorded}"
             continue
         verdicts[file] = "same"
         if out is not None:

@@ -34,8 +34,8 @@ def _complaint(file: SourceFile, path: Path, size: int, start: bytes, found: str
     return DamagedFile(f"{path.name}: {what}, expected {wanted}")
 
 
-def _require_regular(path: Path) -> None:
-    """Refuse folders, pipes and devices, which would fail late or block for ever."""
+def require_regular(path: Path) -> None:
+    """Raise ``DamagedFile`` for folders, pipes and devices, which would fail late or block for ever."""
     if path.exists() and not path.is_file():
         raise DamagedFile(f"{path.name}: not a regular file")
 
@@ -58,7 +58,7 @@ def verify(file: SourceFile, path: Path) -> str:
     if file.content_sha256 is not None:
         read_content(file, path)
         return file.content_sha256
-    _require_regular(path)
+    require_regular(path)
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     size, start = 0, b""
     with open(path, "rb") as handle:
@@ -121,7 +121,7 @@ def read_content(file: SourceFile, path: Path) -> bytes:
         OSError: it cannot be read.
     """
     assert file.content_size is not None
-    _require_regular(path)
+    require_regular(path)
     most = max(file.content_size, file.size or 0) + _SLACK
     with open(path, "rb") as handle:
         raw = handle.read(most + 1)
