@@ -5,6 +5,7 @@ the newest pending node is popped, every contribution to its gradient has arrive
 recurses, and each node is freed as soon as it has been passed, so that memory shrinks while the pass proceeds.
 """
 
+from collections.abc import Set
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
@@ -64,7 +65,11 @@ def starting_gradient(operation: str, output: Variable, gradient: Any) -> Any:
 
 
 def first_order(
-    roots: list[tuple[Node, Any]], wanted: "set[int] | None", retain_graph: bool, needed: "set[int] | None" = None
+    roots: list[tuple[Node, Any]],
+    wanted: set[int] | None,
+    retain_graph: bool,
+    needed: set[int] | None = None,
+    boundary: Set[int] = frozenset(),
 ) -> list[tuple[Any, Any, bool]]:
     """Pass gradients back through the graph on raw arrays.
 
@@ -73,6 +78,7 @@ def first_order(
         wanted: orders of the nodes whose gradients are returned; ``None`` for all leaves.
         retain_graph: leave the graph as it is.
         needed: orders of the nodes worth visiting; ``None`` for all.
+        boundary: orders of the nodes to stop at.
 
     Returns:
         One ``(node, gradient, owned)`` each; ``owned`` gradients share memory with nothing.
@@ -99,7 +105,7 @@ def first_order(
         if operation is None or wanted is not None:
             if wanted is None or order in wanted:
                 results.append((node, gradient, owned))
-            if operation is None:
+            if operation is None or order in boundary:
                 heappop(heap)
                 continue
         parents = node.parents
@@ -154,12 +160,17 @@ def first_order(
 
 
 def higher_order(
-    roots: list[tuple[Node, Variable]], wanted: set[int], retain_graph: bool, needed: set[int]
+    roots: list[tuple[Node, Variable]],
+    wanted: set[int],
+    retain_graph: bool,
+    needed: set[int],
+    boundary: Set[int] = frozenset(),
 ) -> list[tuple[Any, Variable]]:
     """Pass gradients back as Variables, recording the pass itself, so that they can be differentiated again.
 
     Arguments as in :func:`first_order`. Gradients are never added in place, since the record may refer to them.
     """
+    from toolkit.autograd import debugging
     from toolkit.autograd.backends.tape_namespace import TAPE
 
     pending: dict[int, list[Any]] = {}
@@ -178,7 +189,7 @@ def higher_order(
             node, gradient = pending.pop(order)
             if order in wanted:
                 results.append((node, gradient))
-            if node.operation is None:
+            if node.operation is None or order in boundary:
                 continue
             if node.parents is None:
                 raise RuntimeError(f"grad: {node.operation.name}: {_FREED}")
@@ -189,6 +200,8 @@ def higher_order(
                 continue
             if node.version is not None and gradient.backend.version(node.saved) != node.version:
                 raise changed_in_place(node)
+            if node.origin is not None:
+                debugging.check_unchanged(gradient.backend, node)
             gradients = node.operation.vjp(TAPE, gradient, saved_as_variables(node), parents, node.params)
             if not retain_graph:
                 node.parents = node.saved = None
@@ -220,8 +233,11 @@ def saved_as_variables(node: Node) -> tuple:
     return tuple(values)
 
 
-def reaching(roots: list[Node], wanted: set[int]) -> set[int]:
-    """Return the orders of the nodes on a path from ``roots`` to a wanted node, both ends included."""
+def reaching(roots: list[Node], wanted: set[int], boundary: Set[int] = frozenset()) -> set[int]:
+    """Return the orders of the nodes on a path from ``roots`` to a wanted node, both ends included.
+
+    Nothing behind a node of ``boundary`` is looked at.
+    """
     found: dict[int, Node] = {}
     pending = list(roots)
     while pending:
@@ -229,12 +245,14 @@ def reaching(roots: list[Node], wanted: set[int]) -> set[int]:
         if node.order in found:
             continue
         found[node.order] = node
+        if node.order in boundary:
+            continue
         if node.parents is None:
             raise RuntimeError(f"grad: {node.operation.name}: {_FREED}")
         pending.extend(parent for parent in node.parents if parent is not None)
     needed: set[int] = set()
     for order in sorted(found, reverse=True):
-        parents = found[order].parents
+        parents = () if order in boundary else found[order].parents
         if order in wanted or any(parent is not None and parent.order in needed for parent in parents):
             needed.add(order)
     return needed
@@ -242,7 +260,7 @@ def reaching(roots: list[Node], wanted: set[int]) -> set[int]:
 
 def changed_in_place(node: Node) -> RuntimeError:
     """Build the error for a saved array that is no longer what was saved."""
-    where = "" if node.origin is None else f"\n  made at:  {node.origin}"
+    where = "" if node.origin is None else f"\n  made at:  {node.origin[0]}"
     return RuntimeError(
         f"backward: {node.operation.name}: an array it saved for the backward pass was changed in place since"
         f"\n  expected: the arrays as they were when {node.operation.name} was computed"

@@ -19,7 +19,7 @@ from toolkit.autograd.configuration import WATCH, config
 from toolkit.autograd.operation import OUTPUT, Operation
 from toolkit.core.errors import argument_error
 
-_next_order = itertools.count(0, -1).__next__
+next_order = itertools.count(0, -1).__next__
 _new = object.__new__
 _Tensor = torch.Tensor
 _SCALARS = frozenset({int, float, bool})
@@ -35,10 +35,18 @@ class Node:
         params: the operation's parameters (axis, stride, …).
         order: falls with every node made, so that a heap, smallest first, gives the newest node.
         version: sum of the saved torch tensors' version counters when they were saved; ``None`` if there are none.
-        origin: where in the user's program it was made, in debug mode; checksums of saved arrays beside it.
     """
 
-    __slots__ = ("operation", "order", "origin", "params", "parents", "saved", "version")
+    __slots__ = ("operation", "order", "_origin", "params", "parents", "saved", "version")
+
+    @property
+    def origin(self) -> tuple[str, tuple] | None:
+        """Where in the user's program it was made and checksums of what it saved, if it was made in debug mode."""
+        return getattr(self, "_origin", None)
+
+    @origin.setter
+    def origin(self, value: tuple[str, tuple]) -> None:
+        self._origin = value
 
     def __repr__(self) -> str:
         return f"Node({'leaf' if self.operation is None else self.operation.name}, {-self.order})"
@@ -53,7 +61,7 @@ class Leaf(Node):
         self.operation = None
         self.parents = self.saved = ()
         self.params = self.version = None
-        self.order = _next_order()
+        self.order = next_order()
         self.variable = weakref.ref(variable)
 
 
@@ -252,7 +260,7 @@ def _recorded(
     node.saved = saved
     node.params = params
     node.version = version
-    node.order = _next_order()
+    node.order = next_order()
     variable = _new(Variable)
     variable.data = data
     variable.node = node

@@ -146,7 +146,9 @@ class ArrayAPIBackend(Backend):
     def scatter_add(self, gradient: Any, index: Any, shape: tuple[int, ...]) -> Any:
         if _is_basic(index):
             result = self.zeros(shape, gradient)
-            result[_complete(index, len(shape))] = gradient
+            parts = index if isinstance(index, tuple) else (index,)
+            place = _complete(tuple(part for part in parts if part is not None), len(shape))
+            result[place] = self.reshape(gradient, result[place].shape)
             return result
         host = np.zeros(shape, dtype=self.to_numpy(gradient).dtype)
         np.add.at(host, self._host_index(index), self.to_numpy(gradient))

@@ -1,0 +1,201 @@
+"""The recorded graph as a drawing: copies of names, shapes and bytes, never the nodes themselves.
+
+(Chainer's graph dump kept every graph it had drawn alive.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.autograd.backends import backend_of_type
+from toolkit.autograd.operation import EVERY_INPUT, EXTRA, OUTPUT
+from toolkit.autograd.tape import Leaf, Node, Variable
+from toolkit.core.errors import argument_error
+
+__all__ = ["Graph", "GraphNode", "graph", "saved_bytes"]
+
+_SOURCES = {OUTPUT: "its output", EXTRA: "a mask or indices"}
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """One box of the drawing.
+
+    Attributes:
+        order: falls with every node recorded, so the newest has the smallest.
+        label: the operation's name, or a leaf's name.
+        kind: ``"leaf"``, ``"operation"`` or ``"output"``.
+        parents: orders of the nodes it was computed from, in the order of its inputs.
+        saved_bytes: bytes of the arrays it keeps for backward that no newer node keeps too.
+        saved: what it keeps, in words, with shapes.
+        shape: of the data if a Variable given to :func:`graph`, or the leaf's Variable, is alive; else ``None``.
+        freed: a backward pass has let go of what it kept.
+    """
+
+    order: int
+    label: str
+    kind: str
+    parents: tuple[int, ...]
+    saved_bytes: int
+    saved: tuple[str, ...]
+    shape: tuple[int, ...] | None
+    freed: bool
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What was recorded behind some Variables, oldest node first."""
+
+    nodes: tuple[GraphNode, ...]
+
+    def __repr__(self) -> str:
+        return f"Graph({len(self.nodes)} nodes, {len(self.edges)} edges, {self.saved_bytes} bytes saved)"
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of orders, from what was read to what was made of it."""
+        return tuple((parent, node.order) for node in self.nodes for parent in node.parents)
+
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes all nodes keep for backward, memory kept twice counted once."""
+        return sum(node.saved_bytes for node in self.nodes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and dictionaries."""
+        return {"nodes": [dict(vars(node)) for node in self.nodes], "saved_bytes": self.saved_bytes}
+
+    def dot(self, *, direction: str = "TB") -> str:
+        """Return the graph in Graphviz's language: leaves are ellipses, operations boxes.
+
+        Args:
+            direction: ``"TB"``, ``"BT"``, ``"LR"`` or ``"RL"``.
+
+        Raises:
+            ValueError: another direction.
+        """
+        if direction not in ("TB", "BT", "LR", "RL"):
+            raise argument_error("dot", "direction", "TB, BT, LR or RL", direction)
+        lines = ["digraph computation {", f"  rankdir={direction};", '  node [fontname="DejaVu Sans", fontsize=11];']
+        for node in self.nodes:
+            label = "\\n".join(text.replace("\\", "\\\\").replace('"', '\\"') for text in _caption(node))
+            shape = "ellipse" if node.kind == "leaf" else "box"
+            fill = {"leaf": "#E0E0E0", "operation": "#CFE2F3", "output": "#FCE5CD"}[node.kind]
+            lines.append(f'  n{-node.order} [label="{label}", shape={shape}, style=filled, fillcolor="{fill}"];')
+        lines.extend(f"  n{-parent} -> n{-child};" for parent, child in self.edges)
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def svg(self, *, title: str = "Computational graph") -> str:
+        """Return a drawing as SVG text, with ``title`` as its accessible name."""
+        return self.picture(title=title).svg()
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def picture(self, *, title: str = "Computational graph", highlighted: Sequence[int] = (), marks: Any = None) -> Any:
+        """Return the drawing as a :class:`toolkit.core.svg.Picture` that a lesson can add to.
+
+        Args:
+            title: accessible name.
+            highlighted: orders of nodes to stress.
+            marks: order -> a third line of text, a gradient say.
+        """
+        from toolkit.autograd.drawing import draw
+
+        return draw(self, title=title, highlighted=highlighted, marks=marks or {})
+
+
+def graph(outputs: Variable | Sequence[Variable]) -> Graph:
+    """Return a copy of what was recorded behind ``outputs``: names, shapes, and the bytes each node keeps for backward.
+
+    Args:
+        outputs: one Variable or several.
+
+    Raises:
+        TypeError: something that is no Variable.
+    """
+    variables = [outputs] if isinstance(outputs, Variable) else list(outputs)
+    for position, variable in enumerate(variables):
+        if not isinstance(variable, Variable):
+            raise argument_error("graph", f"outputs[{position}]", "a Variable", type(variable).__name__, kind=TypeError)
+    named = {variable.node.order: variable for variable in variables if variable.node is not None}
+    found: dict[int, Node] = {}
+    pending = [variable.node for variable in variables if variable.node is not None]
+    while pending:
+        node = pending.pop()
+        if node.order not in found:
+            found[node.order] = node
+            pending.extend(parent for parent in node.parents or () if parent is not None)
+    counted: set[int] = set()
+    described = [_describe(found[order], named.get(order), counted) for order in sorted(found)]
+    return Graph(tuple(reversed(described)))
+
+
+def saved_bytes(nodes: Sequence[Node]) -> int:
+    """Return the bytes kept for backward by ``nodes`` and everything behind them, shared memory counted once."""
+    seen: set[int] = set()
+    counted: set[int] = set()
+    total = 0
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if node.order not in seen:
+            seen.add(node.order)
+            total += _kept(node, counted)
+            pending.extend(parent for parent in node.parents or () if parent is not None)
+    return total
+
+
+def _kept(node: Node, counted: set[int]) -> int:
+    total = 0
+    for value in node.saved or ():
+        if hasattr(value, "dtype"):
+            address, size = backend_of_type(type(value)).storage(value)
+            if address not in counted:
+                counted.add(address)
+                total += size
+    return total
+
+
+def _describe(node: Node, variable: Variable | None, counted: set[int]) -> GraphNode:
+    if isinstance(node, Leaf):
+        variable = node.variable() or variable
+        label, kind = "leaf", "leaf"
+    else:
+        label, kind = node.operation.name, "operation" if variable is None else "output"
+    if variable is not None and variable.name is not None:
+        label = variable.name if kind == "leaf" else f"{variable.name} = {label}"
+    saved = []
+    for position, value in enumerate(node.saved or ()):
+        if hasattr(value, "dtype"):
+            source = position if node.operation.saves == EVERY_INPUT else node.operation.source(position)
+            saved.append(f"{_SOURCES.get(source, f'input {source}')} {value.dtype}{tuple(value.shape)}")
+    return GraphNode(
+        order=node.order,
+        label=label,
+        kind=kind,
+        parents=tuple(parent.order for parent in node.parents or () if parent is not None),
+        saved_bytes=_kept(node, counted),
+        saved=tuple(saved),
+        shape=None if variable is None else variable.shape,
+        freed=node.parents is None,
+    )
+
+
+def _caption(node: GraphNode) -> list[str]:
+    lines = [node.label]
+    if node.shape is not None:
+        lines.append(str(node.shape) if node.shape else "one number")
+    if node.saved_bytes:
+        lines.append(f"keeps {readable_bytes(node.saved_bytes)}")
+    return lines
+
+
+def readable_bytes(count: int) -> str:
+    """Return a number of bytes as people write it."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
