@@ -3,7 +3,7 @@
 (Chainer's graph dump kept every graph it had drawn alive.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,10 @@ from toolkit.autograd.backends import backend_of_type
 from toolkit.autograd.operation import EVERY_INPUT, EXTRA, OUTPUT
 from toolkit.autograd.tape import Leaf, Node, Variable
 from toolkit.core.errors import argument_error
+from toolkit.core.graph_drawing import Edge, draw_graph, graph_layout
+from toolkit.core.graph_drawing import Node as DrawnNode
+from toolkit.core.graph_layout import Layout
+from toolkit.core.svg import Svg
 
 __all__ = ["Graph", "GraphNode", "graph", "saved_bytes"]
 
@@ -77,32 +81,57 @@ class Graph:
         if direction not in ("TB", "BT", "LR", "RL"):
             raise argument_error("dot", "direction", "TB, BT, LR or RL", direction)
         lines = ["digraph computation {", f"  rankdir={direction};", '  node [fontname="DejaVu Sans", fontsize=11];']
+        numbers = {node.order: number for number, node in enumerate(self.nodes)}
         for node in self.nodes:
             label = "\\n".join(text.replace("\\", "\\\\").replace('"', '\\"') for text in _caption(node))
             shape = "ellipse" if node.kind == "leaf" else "box"
             fill = {"leaf": "#E0E0E0", "operation": "#CFE2F3", "output": "#FCE5CD"}[node.kind]
-            lines.append(f'  n{-node.order} [label="{label}", shape={shape}, style=filled, fillcolor="{fill}"];')
-        lines.extend(f"  n{-parent} -> n{-child};" for parent, child in self.edges)
+            lines.append(f'  n{numbers[node.order]} [label="{label}", shape={shape}, style=filled, fillcolor="{fill}"];')
+        lines.extend(f"  n{numbers[parent]} -> n{numbers[child]};" for parent, child in self.edges)
         return "\n".join([*lines, "}"]) + "\n"
 
     def svg(self, *, title: str = "Computational graph") -> str:
         """Return a drawing as SVG text, with ``title`` as its accessible name."""
-        return self.picture(title=title).svg()
+        return self.picture(title=title).to_string()
 
-    def _repr_svg_(self) -> str:
-        return self.svg()
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
+        return self.picture()._repr_mimebundle_(include, exclude)
 
-    def picture(self, *, title: str = "Computational graph", highlighted: Sequence[int] = (), marks: Any = None) -> Any:
-        """Return the drawing as a :class:`toolkit.core.svg.Picture` that a lesson can add to.
+    def picture(
+        self,
+        *,
+        title: str = "Computational graph",
+        direction: str = "down",
+        states: Mapping[int, str] | None = None,
+        notes: Mapping[int, str] | None = None,
+        layout: Layout | None = None,
+    ) -> Svg:
+        """Return the drawing as a picture that a lesson can add to.
 
         Args:
             title: accessible name.
-            highlighted: orders of nodes to stress.
-            marks: order -> a third line of text, a gradient say.
+            direction: where edges point: ``"down"``, ``"up"``, ``"right"`` or ``"left"``.
+            states: order -> a state of :data:`toolkit.core.graph_drawing.STATES`.
+            notes: order -> one more line of text in the node, a gradient say.
+            layout: of the same graph with the same notes' widths, from :meth:`layout`, to keep nodes in place.
         """
-        from toolkit.autograd.drawing import draw
+        nodes, edges = self._drawn(states or {}, notes or {})
+        return draw_graph(nodes, edges, direction=direction, alt=title, layout=layout)
 
-        return draw(self, title=title, highlighted=highlighted, marks=marks or {})
+    def layout(self, *, direction: str = "down", notes: Mapping[int, str] | None = None) -> Layout:
+        """Return where the nodes stand, to be drawn several times with other states (see :meth:`picture`)."""
+        nodes, edges = self._drawn({}, notes or {})
+        return graph_layout(nodes, edges, direction=direction)
+
+    def _drawn(self, states: Mapping[int, str], notes: Mapping[int, str]) -> tuple[list[DrawnNode], list[Edge]]:
+        kinds = {"leaf": "parameter", "operation": "operation", "output": "result"}
+        nodes = []
+        for node in self.nodes:
+            lines = [*_caption(node), *([notes[node.order]] if node.order in notes else [])]
+            nodes.append(DrawnNode(str(-node.order), "\n".join(lines), kinds[node.kind], states.get(node.order, "")))
+        # An input read twice is one arrow: two would lie on each other.
+        pairs = dict.fromkeys(self.edges)
+        return nodes, [Edge(str(-tail), str(-head)) for tail, head in pairs]
 
 
 def graph(outputs: Variable | Sequence[Variable]) -> Graph:
@@ -159,7 +188,8 @@ def _kept(node: Node, counted: set[int]) -> int:
 
 def _describe(node: Node, variable: Variable | None, counted: set[int]) -> GraphNode:
     if isinstance(node, Leaf):
-        variable = node.variable() or variable
+        alive = node.variable()
+        variable = variable if alive is None else alive
         label, kind = "leaf", "leaf"
     else:
         label, kind = node.operation.name, "operation" if variable is None else "output"

@@ -530,7 +530,8 @@ def _refuse(operation: Operation, arrays: Sequence[Any], error: Exception) -> No
     )
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     expected = operation.expects or "inputs the array library accepts"
-    raise argument_error(operation.name, "inputs", expected, f"{actual} ({reason})") from error
+    kind = IndexError if isinstance(error, IndexError) else ValueError
+    raise argument_error(operation.name, "inputs", expected, f"{actual} ({reason})", kind=kind) from error
 
 
 def _cut_vjp(xp: Any, gradient: Any, saved: Any, needs: Any, params: Any) -> tuple:
