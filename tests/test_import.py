@@ -54,9 +54,3 @@ def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'chainer'"):
         toolkit.chainer  # noqa: B018
     assert not hasattr(toolkit, "autgrad")
-
-
-def test_one_thread_in_every_test_process() -> None:
-    import torch
-
-    assert torch.get_num_threads() == 1
