@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from toolkit.core.errors import reject, require
 from toolkit.core.graph_layout import Layout, Point, layout_graph
@@ -87,8 +88,8 @@ def draw_graph(
         nodes: the nodes; keys are unique.
         edges: the arrows; the same pair may be linked twice.
         direction: where arrows lead: ``"down"``, ``"up"``, ``"right"`` or ``"left"``.
-        layout: the layout of the same nodes and edges from :func:`graph_layout`, so that a step-by-step picture holds still
-            while states and labels change; a label longer than its box is written smaller.
+        layout: the layout of the same nodes and edges from :func:`graph_layout`, so that a step-by-step picture holds
+            still while states and labels change; a label longer than its box is written smaller.
         alt: one sentence that says what the picture shows.
 
     Returns:
@@ -168,7 +169,7 @@ def _draw_edge(picture: Svg, edge: Edge, route: Sequence[Point], direction: str)
     tip = (x - 0.8 * head * math.cos(angle), y - 0.8 * head * math.sin(angle))  # the line ends inside the arrow head
     points = [*route[:-1], tip]
     commands: list[tuple] = [("M", *points[0])]
-    for number, ((x1, y1), (x2, y2)) in enumerate(zip(points, points[1:], strict=False)):
+    for number, ((x1, y1), (x2, y2)) in enumerate(pairwise(points)):
         if number % 2:  # across a layer, between the boxes
             commands.append(("L", x2, y2))
         elif upright:

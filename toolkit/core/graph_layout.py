@@ -8,6 +8,7 @@ label has room of its own. Everything is plain arithmetic in a fixed order: the 
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from toolkit.core.errors import reject, require
 
@@ -81,7 +82,9 @@ def layout_graph(
     Raises:
         ValueError: an edge to or from an unknown node, a cycle, or an unknown direction.
     """
-    require(direction in ("down", "up", "right", "left"), "layout_graph", "direction", "down, up, right or left", direction)
+    require(
+        direction in ("down", "up", "right", "left"), "layout_graph", "direction", "down, up, right or left", direction
+    )
     labels = [None] * len(edges) if label_sizes is None else list(label_sizes)
     require(len(labels) == len(edges), "layout_graph", "label_sizes", f"{len(edges)} entries", len(labels))
     for tail, head in edges:
@@ -93,7 +96,7 @@ def layout_graph(
 
     sideways = direction in ("right", "left")
     turn = (lambda size: (size[1], size[0])) if sideways else (lambda size: size)
-    places = [_Place(*turn(size), real=True) for size in sizes.values()]
+    places = [_Place(width, height, real=True) for width, height in map(turn, sizes.values())]
     index = {key: number for number, key in enumerate(sizes)}
     chains = [[index[tail], index[head]] for tail, head in edges]
     for chain, size in zip(chains, labels, strict=True):
@@ -114,7 +117,7 @@ def _assign_layers(places: list[_Place], chains: list[list[int]]) -> None:
     below: list[list[int]] = [[] for _ in places]
     above: list[list[int]] = [[] for _ in places]
     for chain in chains:
-        for upper, lower in zip(chain, chain[1:], strict=False):
+        for upper, lower in pairwise(chain):
             below[upper].append(lower)
             above[lower].append(upper)
     waiting = [len(parents) for parents in above]
@@ -147,7 +150,7 @@ def _cut_long_edges(places: list[_Place], chains: list[list[int]]) -> None:
                 whole.append(len(places) - 1)
             whole.append(lower)
         chain[:] = whole
-        for upper, lower in zip(whole, whole[1:], strict=False):
+        for upper, lower in pairwise(whole):
             places[upper].below.append(lower)
             places[lower].above.append(upper)
 
@@ -184,7 +187,7 @@ def _crossings(places: list[_Place], upper: list[int], lower: list[int]) -> int:
 
 
 def _all_crossings(places: list[_Place], layers: list[list[int]]) -> int:
-    return sum(_crossings(places, upper, lower) for upper, lower in zip(layers, layers[1:], strict=False))
+    return sum(_crossings(places, upper, lower) for upper, lower in pairwise(layers))
 
 
 def _order(places: list[_Place], layers: list[list[int]]) -> list[list[int]]:
@@ -206,7 +209,9 @@ def _order(places: list[_Place], layers: list[list[int]]) -> list[list[int]]:
                 return float(ends[middle]) if len(ends) % 2 else (ends[middle - 1] + ends[middle]) / 2
 
             medians = {place: median(place) for place in layers[number]}
-            moving = sorted((place for place in layers[number] if medians[place] is not None), key=lambda p: medians[p] or 0.0)
+            moving = sorted(
+                (place for place in layers[number] if medians[place] is not None), key=lambda p: medians[p] or 0.0
+            )
             supply = iter(moving)  # places without neighbours there keep their position
             layers[number] = [place if medians[place] is None else next(supply) for place in layers[number]]
         if len(places) <= _LARGE:
@@ -352,7 +357,7 @@ def _ports(places: list[_Place], chains: list[list[int]]) -> tuple[list[float], 
         arriving.setdefault(chain[-1], []).append(number)
     for groups, found, neighbour in ((leaving, starts, 1), (arriving, ends, -2)):
         for node, group in groups.items():
-            group.sort(key=lambda number: places[chains[number][neighbour]].x)  # noqa: B023
+            group.sort(key=lambda number: places[chains[number][neighbour]].x)
             step = min(16.0, 0.7 * places[node].width / max(len(group) - 1, 1))
             for position, number in enumerate(group):
                 found[number] = places[node].x + step * (position - (len(group) - 1) / 2)

@@ -3,7 +3,8 @@
 * :mod:`~toolkit.lessons.style` – figures and axes in one style, colours with one meaning
 * :mod:`~toolkit.lessons.svg` – instant charts, image grids and graphs as SVG
 * :class:`~toolkit.lessons.view.View` – controls → compute → picture and sentence; ``BackgroundView`` for long work
-* :mod:`~toolkit.lessons.controls` – sliders and the like with accessible names; ``predict``
+* :mod:`~toolkit.lessons.controls` – sliders and the like with accessible names
+* :func:`~toolkit.lessons.prediction.predict` – a question before the answer
 * :func:`~toolkit.lessons.checks.check` – a number beside the paper's or the exact one; ``exercise`` for answers
 * :func:`~toolkit.lessons.tables.table` – a table that reads on light and dark pages
 * :func:`~toolkit.lessons.show.show` – a static figure with its text alternative
@@ -33,7 +34,7 @@ from toolkit.lessons.tables import Table, table
 if TYPE_CHECKING:
     from toolkit.lessons import controls
     from toolkit.lessons.background import BackgroundView, Progress
-    from toolkit.lessons.controls import predict
+    from toolkit.lessons.prediction import predict
     from toolkit.lessons.view import View
 
 _NEED_WIDGETS = {
@@ -41,7 +42,7 @@ _NEED_WIDGETS = {
     "Progress": "background",
     "View": "view",
     "controls": "controls",
-    "predict": "controls",
+    "predict": "prediction",
     "view": "view",
 }
 

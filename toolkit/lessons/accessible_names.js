@@ -3,6 +3,8 @@
 const set = (node, name, value) => node && node.getAttribute(name) !== value && node.setAttribute(name, value);
 
 function nameAll(root) {
+  // The sentence is replaced as a whole: only a container that stays is read aloud.
+  for (const status of root.querySelectorAll(".toolkit-status")) set(status, "aria-live", "polite");
   for (const box of root.querySelectorAll(".widget-slider, .widget-play, .widget-hprogress, .widget-vprogress")) {
     const label = (box.querySelector(".widget-label")?.textContent || box.title || "").trim();
     const handles = box.querySelectorAll(".noUi-handle");

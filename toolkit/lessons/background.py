@@ -31,9 +31,9 @@ class BackgroundView(View):
 
     Args:
         controls: as for :class:`~toolkit.lessons.view.View`; a change counts from the next run on.
-        work: ``work(**values)`` yields :class:`Progress`, best several times a second; the last one is the result. It is
-            closed when the reader stops it, so its ``finally`` blocks run. It runs in a thread of its own: gradient mode is
-            torch's default there, and random numbers come from a generator of its own.
+        work: ``work(**values)`` yields :class:`Progress`, best several times a second; the last one is the result.
+            It is closed when the reader stops it, so its ``finally`` blocks run. It runs in a thread of its own:
+            torch's gradient mode is the default there, and random numbers come from a generator of its own.
         draw: as for ``View``; called with ``Progress.result``.
         describe: as for ``View``; called with ``Progress.result``.
         initial: the result shown first, computed quickly or recorded.
@@ -144,8 +144,9 @@ class BackgroundView(View):
             self.show_error(error)
         finally:
             try:
-                if hasattr(steps, "close"):
-                    steps.close()
+                close = getattr(steps, "close", None)  # generators have it, other iterators need not
+                if close is not None:
+                    close()
             except Exception as error:
                 ending, style = "Failed", "danger"
                 self.show_error(error)

@@ -1,6 +1,5 @@
 """Controls that a keyboard and a screen reader can use: each with a name, a unit and at most fifty steps."""
 
-import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from toolkit.core.errors import argument_error, reject, require
+from toolkit.core.errors import argument_error, require
 
 MOST_STEPS = 50
 
@@ -35,7 +34,8 @@ def _label(label: str, unit: str) -> str:
 
 def _wide() -> dict[str, Any]:
     # Layouts are not shared: two sliders with one layout would change together.
-    return {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="320px", min_width="300px")}
+    layout = widgets.Layout(width="320px", min_width="300px", max_width="100%")
+    return {"style": {"description_width": "initial"}, "layout": layout}
 
 
 def _nice_step(low: float, high: float, value: float, operation: str) -> float:
@@ -135,7 +135,7 @@ def float_slider(
 
 
 def _log_step(bottom: float, top: float, present: float) -> float:
-    """Return a step for exponents: a whole fraction of a decade if that meets both ends and the value, else any that meets the value."""
+    """Return a step for exponents: a part of a decade that meets both ends and the value, else one that meets the value."""
     span = top - bottom
     for parts in (20, 10, 8, 6, 5, 4, 3, 2, 1):
         if span * parts <= MOST_STEPS and all(
@@ -238,72 +238,3 @@ def _options(options: Sequence[Any] | Mapping[str, Any], operation: str) -> list
     pairs = list(options.items()) if isinstance(options, Mapping) else [(str(option), option) for option in options]
     require(len(pairs) > 0, operation, "options", "at least one", pairs)
     return pairs
-
-
-class Prediction(widgets.VBox):
-    """A question to answer before the lesson does; see :func:`predict`."""
-
-    def __init__(self, question: str, options: Sequence[str], answer: str, explanation: str = ""):
-        require(
-            len(set(options)) == len(options) >= 2, "predict", "options", "two or more different answers", list(options)
-        )
-        if answer not in options:
-            reject("predict", "answer", f"one of {list(options)}", answer)
-        self.question, self.options, self.answer, self.explanation = question, tuple(options), answer, explanation
-        self.choices = widgets.RadioButtons(
-            options=list(options), value=None, description="Your prediction:", style={"description_width": "initial"}
-        )
-        self.choices.layout.width = "auto"
-        self.show_button = widgets.Button(
-            description="Show the answer", disabled=True, layout=widgets.Layout(width="auto")
-        )
-        self._status_html = widgets.HTML('<div role="status"></div>')
-        self.choices.observe(self._chosen, "value")
-        self.show_button.on_click(lambda _: self._reveal())
-        super().__init__(
-            [
-                widgets.HTML(f'<div style="line-height:1.4"><b>{html.escape(question)}</b></div>'),
-                self.choices,
-                self.show_button,
-                self._status_html,
-            ]
-        )
-        self.add_class("toolkit-view")
-
-    def _chosen(self, _: object) -> None:
-        self.show_button.disabled = self.choices.value is None
-        self._status_html.value = '<div role="status">Noted. Read on, or look at the answer.</div>'
-
-    def _reveal(self) -> None:
-        verdict = (
-            "As you predicted" if self.choices.value == self.answer else f"You predicted “{self.choices.value}”; it is"
-        )
-        text = html.escape(f"{verdict}: {self.answer}. {self.explanation}".strip())
-        self._status_html.value = f'<div role="status" style="line-height:1.4">{text}</div>'
-
-    def reveal(self) -> str:
-        """Return the answer as a sentence that does not depend on what the reader chose; for a later cell."""
-        return f"{self.question} — {self.answer}. {self.explanation}".strip()
-
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        data = dict(super()._repr_mimebundle_(**options) or {})
-        listed = "".join(f"\n- {option}" for option in self.options)
-        data["text/markdown"] = f"**{self.question}**\n{listed}"
-        data["text/plain"] = f"{self.question} ({' / '.join(self.options)})"
-        return data, {}
-
-
-def predict(question: str, options: Sequence[str], answer: str, explanation: str = "") -> Prediction:
-    """Ask the reader to predict before the lesson shows.
-
-    Args:
-        question: one sentence with a question mark.
-        options: the answers to choose from.
-        answer: the right one.
-        explanation: why, in a sentence or two.
-
-    Returns:
-        Radio buttons, and a button with the answer that works once a choice is made. Nothing is chosen at first. ``.reveal()``
-        gives the answer as text for a later cell.
-    """
-    return Prediction(question, options, answer, explanation)

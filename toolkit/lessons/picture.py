@@ -65,8 +65,8 @@ def as_picture(drawn: Any) -> Picture:
     """Turn what a drawing function returned into a :class:`Picture`.
 
     Args:
-        drawn: a matplotlib ``Figure`` (or an ``Axes``: its figure), an :class:`toolkit.core.svg.Svg`, SVG text, PNG bytes
-            (one CSS pixel a pixel) or a ``Picture``.
+        drawn: a matplotlib ``Figure`` (or an ``Axes``: its figure), an :class:`toolkit.core.svg.Svg`, SVG text, PNG
+            bytes (one CSS pixel a pixel) or a ``Picture``.
 
     Raises:
         TypeError: anything else.
@@ -95,7 +95,7 @@ def as_picture(drawn: Any) -> Picture:
 
 
 def smallest(png: bytes) -> bytes:
-    """Return the image as small as PNG gets it without a visible change, without metadata; for files, not for live pictures."""
+    """Return the image as small as PNG gets it without a visible change, and without metadata: for files."""
     with Image.open(io.BytesIO(png)) as opened:
         opened.load()
         image = (
@@ -115,14 +115,15 @@ def smallest(png: bytes) -> bytes:
 class LiveFigure:
     """A matplotlib drawing function for :class:`toolkit.lessons.View` that draws only what changed.
 
-    The figure is built at the first call. Every artist in what ``build`` returns is taken out of the background, which is
-    drawn once; ``update`` then changes those artists and they alone are drawn. If ``update`` changes anything else (an
-    axis limit, a tick, a title), the background is drawn again: right, but slower (about 50 ms against 15).
+    The figure is built at the first call. Every artist in what ``build`` returns is taken out of the background, which
+    is drawn once; ``update`` then changes those artists and they alone are drawn. If ``update`` changes anything else
+    (an axis limit, a tick, a title), the background is drawn again: right, but slower (about 50 ms against 20).
 
     Args:
-        build: ``build() -> artists``: makes the figure with :func:`toolkit.lessons.style.axes` and returns the artists that
-            will change, as a dict, a dataclass, a namespace, a list or one artist.
-        update: ``update(artists, result)``: changes the artists (``set_data``, ``set_text``, …); no ``clear``, no new artists.
+        build: ``build() -> artists``: makes the figure with :func:`toolkit.lessons.style.axes` and returns the artists
+            that will change, as a dict, a dataclass, a namespace, a list or one artist.
+        update: ``update(artists, result)``: changes the artists (``set_data``, ``set_text``, …); no ``clear``, no new
+            artists.
     """
 
     def __init__(self, build: Callable[[], Any], update: Callable[[Any, Any], None]):
@@ -198,5 +199,5 @@ def _from_canvas(canvas: FigureCanvasAgg, *, level: int) -> Picture:
         edge[:] = 208  # the thin grey frame
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "png", compress_level=level)
-    height, width = pixels.shape[:2]
+    height, width = pixels.shape[0], pixels.shape[1]
     return Picture(round(width / SHARPNESS), round(height / SHARPNESS), png=buffer.getvalue())

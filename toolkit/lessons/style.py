@@ -134,10 +134,10 @@ def _styled(method):
 
 
 _DRAWING = (
-    "annotate axhline axhspan axline axvline axvspan bar barh boxplot clear contour contourf errorbar eventplot "
-    "fill_between fill_betweenx hexbin hist hlines imshow legend matshow pcolormesh pie plot quiver scatter secondary_xaxis "
-    "secondary_yaxis set_title set_xlabel set_ylabel set_xscale set_yscale stackplot stairs stem step streamplot text "
-    "tick_params twinx twiny violinplot vlines"
+    "annotate axhline axhspan axline axvline axvspan bar barh boxplot clear contour contourf errorbar "
+    "eventplot fill_between fill_betweenx hexbin hist hlines imshow legend matshow pcolormesh pie plot "
+    "quiver scatter secondary_xaxis secondary_yaxis set_title set_xlabel set_ylabel set_xscale set_yscale "
+    "stackplot stairs stem step streamplot text tick_params twinx twiny violinplot vlines "
 )
 for _name in _DRAWING.split():
     setattr(StyledAxes, _name, _styled(getattr(Axes, _name)))
@@ -221,7 +221,7 @@ def label_lines(where: Axes, lines: list[Line2D] | None = None, *, gap: float = 
             ends.append((min(max(height, 0.0), 1.0), one))
     ends.sort(key=lambda end: end[0])
     size, inches = 9.5, where.get_window_extent().height / where.figure.dpi
-    heights = _spread([height for height, _ in ends], gap * size / 72 / float(inches))
+    heights = spread([height for height, _ in ends], gap * size / 72 / float(inches))
     labels = []
     for height, (_, one) in zip(heights, ends, strict=True):
         labels.append(
@@ -241,7 +241,7 @@ def label_lines(where: Axes, lines: list[Line2D] | None = None, *, gap: float = 
     return labels
 
 
-def _spread(heights: list[float], gap: float) -> list[float]:
+def spread(heights: list[float], gap: float) -> list[float]:
     """Move sorted heights apart to at least ``gap``, each group about its middle, and back into [0, 1] if they fit."""
     groups: list[tuple[float, int]] = []  # middle, members
     for height in heights:

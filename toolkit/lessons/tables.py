@@ -1,4 +1,4 @@
-"""Tables in a lesson: HTML in the page's own colours, so that they read on a light and on a dark page, and plain text."""
+"""Tables in a lesson: HTML in the page's own colours, so that they read on light and dark pages, and plain text."""
 
 import html
 from collections.abc import Sequence
@@ -29,16 +29,16 @@ class Table:
             )
             return f"<tr>{cells}</tr>"
 
-        title = f'<caption style="caption-side:top;text-align:left;color:inherit;font-weight:bold;padding:4px 0">{html.escape(self.caption)}</caption>'
+        above = "caption-side:top;text-align:left;color:inherit;font-weight:bold;padding:4px 0"
+        title = f'<caption style="{above}">{html.escape(self.caption)}</caption>' if self.caption else ""
         head = row(self.headers, "th", f"font-weight:bold;border-bottom:{rule};")
         body = "".join(
             row(values, "td", "font-weight:bold;" if index in self.strong else "")
             for index, values in enumerate(self.rows)
         )
-        look = f"border-collapse:collapse;font-variant-numeric:tabular-nums;margin:4px 0 10px 0;border-top:{rule};border-bottom:{rule}"
-        return (
-            f'<table style="{look}">{title if self.caption else ""}<thead>{head}</thead><tbody>{body}</tbody></table>'
-        )
+        look = "border-collapse:collapse;font-variant-numeric:tabular-nums;margin:4px 0 10px 0;"
+        look += f"border-top:{rule};border-bottom:{rule}"
+        return f'<table style="{look}">{title}<thead>{head}</thead><tbody>{body}</tbody></table>'
 
     def __repr__(self) -> str:
         columns = list(zip(self.headers, *self.rows, strict=True))
@@ -67,7 +67,7 @@ def table(
 
     Args:
         headers: one a column, with its unit.
-        rows: the cells; None is an empty cell, a float is written with ``digits`` significant digits (round well above the
+        rows: the cells; None is an empty cell, a float is written with ``digits`` significant digits (well above its
             noise: a stored notebook is compared as text), everything else as its text.
         caption: the finding, or what the table lists.
         digits: significant digits of floats.

@@ -19,16 +19,17 @@ _ROUNDS = 25  # recomputations that one computation may cause by setting its own
 
 
 class View(widgets.VBox):
-    """Controls → ``compute`` → ``draw`` and ``describe``; answers each change of a control with a new picture and sentence.
+    """Controls → ``compute`` → ``draw`` and ``describe``: each change of a control gives a new picture and sentence.
 
     Args:
-        controls: widgets by the name of ``compute``'s argument, from :mod:`toolkit.lessons.controls`; at most four read well.
-        compute: ``compute(**values) -> result``; plain, testable without a kernel. Torch's gradient mode is per thread: open
-            ``torch.no_grad()`` inside it, and draw random numbers from a generator of its own.
+        controls: widgets by the name of ``compute``'s argument, from :mod:`toolkit.lessons.controls`; at most four
+            read well.
+        compute: ``compute(**values) -> result``; plain, testable without a kernel. Torch's gradient mode is per
+            thread: open ``torch.no_grad()`` inside it, and draw random numbers from a generator of its own.
         draw: ``draw(result)`` → ``Figure``, :class:`~toolkit.core.svg.Svg`, PNG bytes or SVG text; or a
             :class:`~toolkit.lessons.picture.LiveFigure`, the quick way for matplotlib.
-        describe: ``describe(result)`` → the finding with its numbers in one sentence; shown below the picture, read aloud
-            when it changes, and the picture's text alternative.
+        describe: ``describe(result)`` → the finding with its numbers in one sentence; shown below the picture, read
+            aloud when it changes, and the picture's text alternative.
         title: a line above the controls.
         extra: widgets between controls and picture that ``compute`` does not see, for example buttons.
 
@@ -65,6 +66,7 @@ class View(widgets.VBox):
         self.error: Exception | None = None
         self._picture_html = widgets.HTML()
         self._status_html = widgets.HTML()
+        self._status_html.add_class("toolkit-status")
         self.reset_button = widgets.Button(
             description="Reset", tooltip="Back to the first setting", layout=widgets.Layout(width="80px")
         )
@@ -103,7 +105,7 @@ class View(widgets.VBox):
         self.refresh()
 
     def refresh(self, _: object = None) -> None:
-        """Compute and draw the controls' present values; if that is going on in another thread, it will do so once more."""
+        """Compute and draw for the controls' present values; a computation in another thread will do so when it is done."""
         me = threading.get_ident()
         with self._gate:
             self._wanted += 1
