@@ -1,4 +1,4 @@
-"""Every lesson, run in JupyterLab: no errors, every slider has a name and an effect, axe finds nothing in the outputs."""
+"""Every lesson run in JupyterLab: no errors, every slider has a name and an effect, axe finds nothing in the outputs."""
 
 import textwrap
 from importlib.resources import files
@@ -107,7 +107,9 @@ def examine(notebook, shots: Path, name: str) -> None:
     assert notebook.strangers == []
     if times:
         middle = sorted(times)[len(times) // 2]
-        print(f"\n{name}: {len(handles)} sliders, key press to new picture: median {middle:.0f} ms, slowest {max(times):.0f} ms")
+        print(
+            f"\n{name}: {len(handles)} sliders, key to new picture: median {middle:.0f} ms, slowest {max(times):.0f} ms"
+        )
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -125,7 +127,7 @@ GOOD = [
         picture.text(20, 60, f"number {number}")
         return picture
 
-    View({"number": controls.int_slider("how many", 3, 0, 10)}, lambda number: number, chart, lambda n: f"There are {n}.")
+    View({"number": controls.int_slider("how many", 3, 0, 10)}, lambda number: number, chart, lambda n: f"{n} of them.")
     """,
     """
     def build():
@@ -136,8 +138,11 @@ GOOD = [
     def update(lines, slope):
         lines[0].set_ydata([0, slope])
 
-    View({"slope": controls.float_slider("slope", 0.5, -1, 1, unit="m/s"), "rate": controls.log_slider("λ", 0.1, 0.01, 10)},
-         lambda slope, rate: slope * math.tanh(rate), LiveFigure(build, update), lambda s: f"The slope is {s:.2f}.")
+    sliders = {
+        "slope": controls.float_slider("slope", 0.5, -1, 1, unit="m/s"),
+        "rate": controls.log_slider("λ", 0.1, 0.01, 10),
+    }
+    View(sliders, lambda slope, rate: slope * math.tanh(rate), LiveFigure(build, update), lambda s: f"The slope is {s:.2f}.")
     """,
     """
     def work(steps):

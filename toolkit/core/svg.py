@@ -41,7 +41,7 @@ def png_bytes(image: object) -> bytes:
 
     Args:
         image: ``[height, width]`` (grey) or ``[height, width, 3 or 4]``; ``uint8``, or bool or floating in
-            [0, 1] (values outside are clipped, NaN is black). Of NumPy or torch, on any device. PNG bytes pass as they are.
+            [0, 1] (values outside are clipped, NaN is black); NumPy or torch, any device. PNG bytes stay as they are.
 
     Returns:
         The PNG file's bytes, without date or program name.

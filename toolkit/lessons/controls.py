@@ -135,7 +135,7 @@ def float_slider(
 
 
 def _log_step(bottom: float, top: float, present: float) -> float:
-    """Return a step for exponents: a part of a decade that meets both ends and the value, else one that meets the value."""
+    """Return a step for exponents: a part of a decade that meets ends and value, else one that meets the value."""
     span = top - bottom
     for parts in (20, 10, 8, 6, 5, 4, 3, 2, 1):
         if span * parts <= MOST_STEPS and all(

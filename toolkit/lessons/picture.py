@@ -98,9 +98,8 @@ def smallest(png: bytes) -> bytes:
     """Return the image as small as PNG gets it without a visible change, and without metadata: for files."""
     with Image.open(io.BytesIO(png)) as opened:
         opened.load()
-        image = (
-            opened.convert("RGB") if opened.mode == "RGBA" and opened.getextrema()[3] == (255, 255) else opened.copy()
-        )
+        opaque = opened.mode == "RGBA" and opened.getchannel("A").getextrema() == (255, 255)
+        image = opened.convert("RGB") if opaque else opened.copy()
     image.info = {}
     if image.mode == "RGB":
         few = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)

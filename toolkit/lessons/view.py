@@ -105,7 +105,7 @@ class View(widgets.VBox):
         self.refresh()
 
     def refresh(self, _: object = None) -> None:
-        """Compute and draw for the controls' present values; a computation in another thread will do so when it is done."""
+        """Compute and draw for the present values; if another thread is at it, that thread will when it is done."""
         me = threading.get_ident()
         with self._gate:
             self._wanted += 1
