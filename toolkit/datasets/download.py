@@ -1,9 +1,8 @@
 """From the recorded addresses of a file to a verified copy in the cache folder, or to the reasons why not."""
 
 import hashlib
-import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from toolkit.core.files import atomic_write
@@ -61,8 +60,8 @@ class _WrongBody(ValueError):
 class _Guard:
     """A file that refuses a web page, refuses to grow beyond a limit, hashes what it gets and moves a progress bar."""
 
-    def __init__(self, handle: io.BufferedIOBase, file: SourceFile, bar):
-        self._handle, self._bar = handle, bar
+    def __init__(self, write: Callable[[bytes], int], file: SourceFile, bar):
+        self._write, self._bar = write, bar
         self._limit = file.size or MOST_BYTES
         self._size = 0
         self._algorithm, _, self._wanted = file.checksum.partition(":")
@@ -76,7 +75,7 @@ class _Guard:
             raise _WrongBody(f"the server sent more than the expected {self._limit:,} bytes")
         self._hash.update(chunk)
         self._bar.update(len(chunk))
-        return self._handle.write(chunk)
+        return self._write(chunk)
 
     def flush(self) -> None:
         """Leave flushing to the end: pooch asks for it after every chunk."""
@@ -99,7 +98,7 @@ def _stream(file: SourceFile, address: str, target: Path) -> None:
         chunk_size=_CHUNK, timeout=(CONNECT_SECONDS, READ_SECONDS), headers={"Accept-Encoding": "identity"}
     )
     with atomic_write(target) as handle, progress_bar(file.size, file.name, unit="B", unit_scale=True) as bar:
-        guard = _Guard(handle, file, bar)
+        guard = _Guard(handle.write, file, bar)
         http(address, guard, None)
         guard.check()
 

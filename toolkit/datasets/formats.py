@@ -183,7 +183,7 @@ def read_usps(entry: Entry, paths: Mapping[str, Path]) -> Parsed:
         sums[file.name] = verify(file, paths[file.name])
         text = read_bz2(paths[file.name], most=64 << 20)
         try:
-            table, labels = load_svmlight_file(io.BytesIO(text), n_features=256)
+            table, labels = load_svmlight_file(io.BytesIO(text), n_features=256, zero_based=False)
         except ValueError as error:
             raise DamagedFile(f"{file.name}: no valid LIBSVM text ({error})") from error
         values = table.toarray()
