@@ -84,6 +84,12 @@ def test_table_tells_which_lessons_exist() -> None:
     assert {name for name, ready in told.items() if ready} == there
 
 
+def test_groups_that_are_run_by_their_path_are_there() -> None:
+    groups = re.findall(r"`python -m pytest (\S+)", README)
+    assert groups == ["tests/browser", "tests/benchmarks"]
+    assert [group for group in groups if not list((ROOT / group).glob("test_*.py"))] == []
+
+
 def test_command_line_has_the_commands_it_tells_of() -> None:
     told = set(re.findall(r"`python -m toolkit (\w+)", README))
     assert told == {"list", "run", "ledger", "datasets", "doctor"}
