@@ -422,6 +422,19 @@ def test_history_as_values_and_frame():
     assert math.isnan(frame["b"].tolist()[0])
 
 
+def test_a_thinned_series_keeps_its_ends():
+    series = Series(tuple(range(1, 1001)), tuple(float(step) for step in range(1, 1001)))
+    thin = series.thin(10)
+    assert len(thin) == 10
+    assert (thin.steps[0], thin.steps[-1]) == (1, 1000)
+    assert list(thin.steps) == sorted(set(thin.steps))
+    assert thin.values == tuple(float(step) for step in thin.steps)
+    assert series.thin(1000) is series
+    assert Series((), ()).thin(2) == Series((), ())
+    with pytest.raises(ValueError, match="n"):
+        series.thin(1)
+
+
 def test_the_bar_shows_the_metric_and_quiet_hides_it(monkeypatch, capfd):
     monkeypatch.setattr("toolkit.core.training._SECONDS_BETWEEN_READINGS", -1.0)
 

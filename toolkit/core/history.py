@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.core.errors import require
+
 
 @dataclass(frozen=True)
 class Series:
@@ -25,6 +27,14 @@ class Series:
     def __repr__(self) -> str:
         last = f", last {self.values[-1]:.6g} at step {self.steps[-1]}" if self.steps else ""
         return f"Series({len(self)} values{last})"
+
+    def thin(self, n: int) -> "Series":
+        """Return at most ``n`` of the values, evenly spread, the first and the last among them: enough for a curve."""
+        require(n >= 2, "Series.thin", "n", ">= 2", n)
+        if len(self) <= n:
+            return self
+        chosen = np.linspace(0, len(self) - 1, n).round().astype(int)
+        return Series(tuple(self.steps[i] for i in chosen), tuple(self.values[i] for i in chosen))
 
     def to_dict(self) -> dict[str, list]:
         """Return ``{"steps": [...], "values": [...]}``."""

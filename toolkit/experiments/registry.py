@@ -1,0 +1,54 @@
+"""The studies by name. A study's module, and torch with it, is imported when the study is used."""
+
+import difflib
+import importlib
+from dataclasses import dataclass
+
+from toolkit.experiments.study import Study
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A line of the list of studies.
+
+    Attributes:
+        name: as on the command line.
+        summary: one line.
+        module: where it lives.
+    """
+
+    name: str
+    summary: str
+    module: str
+
+
+_LISTINGS = (
+    Listing(
+        "mnist-mlp",
+        "Chainer's MNIST example, trained by our engine and by torch side by side",
+        "toolkit.experiments.mnist_mlp",
+    ),
+)
+
+
+class UnknownStudy(ValueError):
+    """No study has this name."""
+
+
+def studies() -> tuple[Listing, ...]:
+    """Return all studies without importing them."""
+    return _LISTINGS
+
+
+def find_study(name: str) -> Study:
+    """Return a study by name.
+
+    Raises:
+        UnknownStudy: there is none; the message names the nearest ones.
+    """
+    modules = {listing.name: listing.module for listing in _LISTINGS}
+    if name not in modules:
+        near = difflib.get_close_matches(name, modules, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(modules)}"
+        raise UnknownStudy(f"unknown study {name!r}; {hint}")
+    return importlib.import_module(modules[name]).STUDY
