@@ -7,4 +7,5 @@ notebooks' kernels inherit it too.
 import jaxtyping
 
 # Must come before the first import of a toolkit module: the hook rewrites modules as they load.
-jaxtyping.install_import_hook("toolkit", "beartype.beartype")
+# The tower: where a float is annotated an int will do, as PEP 484 says.
+jaxtyping.install_import_hook("toolkit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
