@@ -10,6 +10,8 @@
 ``core.training``         the one training loop of the studies
 ``core.history``          the metrics that it leaves
 ``core.paths``            where the project's own files lie
+``core.svg``              pictures of a few shapes as SVG text and as PNG
+``core.graph_drawing``    directed graphs in layers, drawn with it
 ========================  ===============================================================
 
 Import from the modules; this package imports none of them, so that its light parts stay light.

@@ -26,7 +26,7 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
             total += 1050
         elif not unicodedata.combining(character):
             total += 850
-    return total * size / 1000 * (1.2 if bold else 1.0)
+    return total * size / 1000 * (1.24 if bold else 1.0)
 
 
 def shorten(text: str, width: float, size: float, *, bold: bool = False) -> str:
