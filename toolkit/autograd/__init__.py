@@ -16,8 +16,8 @@ from toolkit.autograd.graph import Graph, graph
 from toolkit.autograd.tape import Variable
 
 __all__ = [
-    "Graph",
     "GradientCheck",
+    "Graph",
     "Variable",
     "checkpoint",
     "config",

@@ -35,7 +35,9 @@ def checkpoint(function: Callable[..., Variable], *inputs: Any) -> Variable:
     with noted() as states:
         output = function(*variables)
     if not isinstance(output, Variable):
-        raise argument_error("checkpoint", "function", "a function that returns a Variable", type(output).__name__, kind=TypeError)
+        raise argument_error(
+            "checkpoint", "function", "a function that returns a Variable", type(output).__name__, kind=TypeError
+        )
     if output.node is None or output.node.order > start:
         return output
     arrays = tuple(variable.data for variable in variables)

@@ -1,4 +1,4 @@
-"""Per-thread settings of the engine, with one process-wide default for each (Chainer's ``config`` and ``global_config``)."""
+"""Per-thread settings of the engine, each with a process-wide default (Chainer's ``config`` and ``global_config``)."""
 
 import contextlib
 import threading

@@ -33,7 +33,7 @@ def origin() -> str:
 def checksums(backend: Any, saved: tuple) -> tuple[int | None, ...]:
     """Return one checksum an array among the saved values."""
     return tuple(
-        crc32(np.ascontiguousarray(backend.to_numpy(value)).view(np.uint8).reshape(-1)) if hasattr(value, "dtype") else None
+        crc32(np.ascontiguousarray(backend.to_numpy(value)).tobytes()) if hasattr(value, "dtype") else None
         for value in saved
     )
 
@@ -71,7 +71,9 @@ def watched_vjp(xp: Any, node: Any, gradient: Any, saved: tuple, parents: tuple,
         where = "" if node.origin is None else node.origin[0]
         for position, value in enumerate(gradients):
             if hasattr(value, "dtype"):
-                check_finite(xp, value, f"backward: the gradient of {node.operation.name} by input {position}", where, False)
+                check_finite(
+                    xp, value, f"backward: the gradient of {node.operation.name} by input {position}", where, False
+                )
     waiting = tuple(entry[0] for entry in pending.values())
     for hook in reversed(config.hooks):
         hook.after_backward(node, gradients, waiting)

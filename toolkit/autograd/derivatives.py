@@ -66,24 +66,21 @@ def grad(
     needed = reaching([node for node, _ in roots], wanted)
     found: dict[int, Variable] = {}
     if create_graph:
-        for node, gradient in higher_order(roots, wanted, retain, needed):
-            found[node.order] = gradient
+        found.update((node.order, total) for node, total in higher_order(roots, wanted, retain, needed))
     else:
-        for node, gradient, owned in first_order(roots, wanted, retain, needed):
-            found[node.order] = _result((gradient, owned), None)
-    results = []
-    for position, value in enumerate(input_list):
-        gradient = None if value.node is None else found.get(value.node.order)
-        if gradient is None:
-            if not allow_unused:
-                raise RuntimeError(
-                    f"grad: inputs[{position}] was not used to compute the outputs\n"
-                    f"  expected: a path in the graph (or allow_unused=True)\n  actual:   {value!r}"
-                )
-        elif not create_graph:
-            array, owned = gradient.data
+        like = {value.node.order: value for value in input_list if value.node is not None}
+        for node, array, owned in first_order(roots, wanted, retain, needed):
+            value = like[node.order]
             array = value.backend.as_array(array, value.data)
-            gradient = _result(array if owned else value.backend.copy(array), None)
+            found[node.order] = _result(array if owned else value.backend.copy(array), None)
+    results: list[Variable | None] = []
+    for position, value in enumerate(input_list):
+        gradient: Variable | None = None if value.node is None else found.get(value.node.order)
+        if gradient is None and not allow_unused:
+            raise RuntimeError(
+                f"grad: inputs[{position}] was not used to compute the outputs\n"
+                f"  expected: a path in the graph (or allow_unused=True)\n  actual:   {value!r}"
+            )
         results.append(gradient)
     return results[0] if single else tuple(results)
 
@@ -134,7 +131,9 @@ def hvp(function: Callable[..., Variable], primals: Sequence[Any], vectors: Sequ
     if value.node is None:
         return tuple(_or_zero(None, leaf) for leaf in leaves)
     gradients = grad(value, leaves, create_graph=True, allow_unused=True)
-    moving = [(g, d.detach()) for g, d in zip(gradients, directions, strict=True) if g is not None and g.node is not None]
+    moving = [
+        (g, d.detach()) for g, d in zip(gradients, directions, strict=True) if g is not None and g.node is not None
+    ]
     if not moving:
         return tuple(_or_zero(None, leaf) for leaf in leaves)
     products = grad([g for g, _ in moving], leaves, [d for _, d in moving], allow_unused=True)
@@ -161,7 +160,9 @@ def jacobian(function: Callable[[Variable], Variable], primal: Any, *, create_gr
         (leaf,) = _leaves("jacobian", [primal])
     output = function(leaf)
     if not isinstance(output, Variable):
-        raise argument_error("jacobian", "function", "a function that returns a Variable", type(output).__name__, kind=TypeError)
+        raise argument_error(
+            "jacobian", "function", "a function that returns a Variable", type(output).__name__, kind=TypeError
+        )
     shape = (*output.shape, *leaf.shape)
     backend = leaf.backend
     if output.size == 0 or output.node is None:
@@ -200,7 +201,11 @@ def hessian(function: Callable[[Variable], Variable], primal: Any) -> Variable:
 def _leaves(operation: str, primals: Sequence[Any]) -> list[Variable]:
     if isinstance(primals, Variable) or not isinstance(primals, Sequence):
         raise argument_error(
-            operation, "primals", "a tuple or list, one an argument of the function", type(primals).__name__, kind=TypeError
+            operation,
+            "primals",
+            "a tuple or list, one an argument of the function",
+            type(primals).__name__,
+            kind=TypeError,
         )
     detached = [as_variable(primal, operation, f"primals[{k}]") for k, primal in enumerate(primals)]
     return [Variable(primal.data, requires_grad=True, name=primal.name) for primal in detached]
@@ -226,7 +231,9 @@ def _or_zero(gradient: Variable | None, leaf: Variable) -> Variable:
 
 def _scalar(operation: str, value: Any) -> Variable:
     if not isinstance(value, Variable):
-        raise argument_error(operation, "function", "a function that returns a Variable", type(value).__name__, kind=TypeError)
+        raise argument_error(
+            operation, "function", "a function that returns a Variable", type(value).__name__, kind=TypeError
+        )
     if value.size != 1:
         raise argument_error(operation, "function", "a function with a value of one element", f"shape {value.shape}")
     return value

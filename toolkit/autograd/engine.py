@@ -1,8 +1,8 @@
 """The backward pass: a heap of recorded results, newest first.
 
 The order of creation is a topological order for free: a result is always newer than what it was made from, so when
-the newest pending node is popped, every contribution to its gradient has arrived. Nothing is traversed beforehand, nothing
-recurses, and each node is freed as soon as it has been passed, so that memory shrinks while the pass proceeds.
+the newest pending node is popped, every contribution to its gradient has arrived. Nothing is traversed beforehand,
+nothing recurses, and each node is freed as soon as it has been passed, so that memory shrinks while the pass proceeds.
 """
 
 from collections.abc import Set
@@ -49,7 +49,10 @@ def starting_gradient(operation: str, output: Variable, gradient: Any) -> Any:
     if gradient is None:
         if output.size != 1:
             raise argument_error(
-                operation, "gradient", f"an array of shape {output.shape}; it may be left out for one element", "nothing"
+                operation,
+                "gradient",
+                f"an array of shape {output.shape}; it may be left out for one element",
+                "nothing",
             )
         return output.backend.ones_like(output.data)
     array = gradient.data if isinstance(gradient, Variable) else gradient

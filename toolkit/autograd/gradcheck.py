@@ -35,7 +35,9 @@ class GradientCheck:
         return dict(vars(self))
 
 
-def numerical_gradient(function: Callable[..., Variable], inputs: Sequence[Any], *, step: float = 1e-6) -> tuple[Any, ...]:
+def numerical_gradient(
+    function: Callable[..., Variable], inputs: Sequence[Any], *, step: float = 1e-6
+) -> tuple[Any, ...]:
     """Return central differences of a function's only element by every element of every input.
 
     Args:

@@ -86,7 +86,9 @@ class Graph:
             label = "\\n".join(text.replace("\\", "\\\\").replace('"', '\\"') for text in _caption(node))
             shape = "ellipse" if node.kind == "leaf" else "box"
             fill = {"leaf": "#E0E0E0", "operation": "#CFE2F3", "output": "#FCE5CD"}[node.kind]
-            lines.append(f'  n{numbers[node.order]} [label="{label}", shape={shape}, style=filled, fillcolor="{fill}"];')
+            lines.append(
+                f'  n{numbers[node.order]} [label="{label}", shape={shape}, style=filled, fillcolor="{fill}"];'
+            )
         lines.extend(f"  n{numbers[parent]} -> n{numbers[child]};" for parent, child in self.edges)
         return "\n".join([*lines, "}"]) + "\n"
 

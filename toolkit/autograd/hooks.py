@@ -1,4 +1,4 @@
-"""What looks on while operations run: timers, memory, a NaN guard, statistics of activations (Chainer's function hooks).
+"""What looks on while operations run: timers, memory, a NaN guard, activations (Chainer's function hooks).
 
 A hook is active for the body of a ``with`` block, in the calling thread.
 """

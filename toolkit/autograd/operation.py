@@ -14,7 +14,8 @@ OUTPUT = -1
 EXTRA = -2
 """Source of a saved value that carries no gradient: a mask, indices, statistics."""
 
-EVERY_INPUT = "every input"
+EVERY_INPUT = (-3,)
+"""All inputs are saved, however many there are."""
 
 
 class Operation:
@@ -23,7 +24,7 @@ class Operation:
     Args:
         name: the method of every backend that computes it, and its label in graphs and errors.
         vjp: ``vjp(xp, gradient, saved, needs, params) -> tuple`` of one gradient an input (``None`` where ``needs``
-            is ``None`` there). ``xp`` is a backend and all arrays are raw, or ``xp`` is the tape and they are Variables.
+            is ``None`` there). ``xp`` is a backend and all arrays are raw, or the tape and they are Variables.
         saves: where each saved value comes from: an input's position, ``OUTPUT`` or ``EXTRA``; or ``EVERY_INPUT``.
         saved_for: for each saved value the inputs whose gradient needs it; ``None`` where every gradient does.
             A value nobody needs is not kept.
@@ -53,7 +54,7 @@ class Operation:
         name: str,
         vjp: Callable[..., tuple],
         *,
-        saves: tuple[int, ...] | str = (),
+        saves: tuple[int, ...] = (),
         saved_for: tuple[tuple[int, ...] | None, ...] | None = None,
         fresh: bool = True,
         shapes: bool = False,
@@ -65,7 +66,7 @@ class Operation:
         self.vjp = vjp
         self.saves = saves
         self.saved_for = saved_for
-        self.extras = saves != EVERY_INPUT and EXTRA in saves
+        self.extras = EXTRA in saves
         self.fresh = fresh
         self.shapes = shapes
         self.forward = forward
@@ -95,7 +96,7 @@ class Operation:
 
     def source(self, position: int) -> int:
         """Return where the saved value at ``position`` came from."""
-        return position if self.saves == EVERY_INPUT else self.saves[position]  # type: ignore[return-value]
+        return position if self.saves == EVERY_INPUT else self.saves[position]
 
 
 class _Kernels(dict):

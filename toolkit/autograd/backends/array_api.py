@@ -10,17 +10,37 @@ import numpy as np
 import torch
 
 from toolkit.autograd.backends.base import Backend, logsumexp
+from toolkit.autograd.backends.neural_array_api import NeuralArrayAPI
 
-THROUGH_NUMPY = ("erf", "einsum", "get_item with index arrays", "scatter_add with index arrays")
+THROUGH_NUMPY = ("erf", "einsum", "get_item with index arrays", "scatter_add with index arrays", "embedding_gradient")
 """Operations for which the standard has no function."""
 
-_SAME_NAME = (
-    "exp log log1p expm1 sqrt sin cos tanh sign abs maximum minimum where floor isnan isfinite matmul "
-    "broadcast_to ones_like zeros_like reshape"
-).split()
+_SAME_NAME = [
+    "exp",
+    "log",
+    "log1p",
+    "expm1",
+    "sqrt",
+    "sin",
+    "cos",
+    "tanh",
+    "sign",
+    "abs",
+    "maximum",
+    "minimum",
+    "where",
+    "floor",
+    "isnan",
+    "isfinite",
+    "matmul",
+    "broadcast_to",
+    "ones_like",
+    "zeros_like",
+    "reshape",
+]
 
 
-class ArrayAPIBackend(Backend):
+class ArrayAPIBackend(NeuralArrayAPI, Backend):
     """Functions of one array namespace.
 
     Args:
@@ -132,9 +152,7 @@ class ArrayAPIBackend(Backend):
 
     def pad(self, x: Any, widths: tuple[tuple[int, int], ...], value: float = 0.0) -> Any:
         for axis, (before, after) in enumerate(widths):
-            sides = [
-                self.full((*x.shape[:axis], width, *x.shape[axis + 1 :]), value, x) for width in (before, after)
-            ]
+            sides = [self.full((*x.shape[:axis], width, *x.shape[axis + 1 :]), value, x) for width in (before, after)]
             x = self.namespace.concat((sides[0], x, sides[1]), axis=axis)
         return x
 
@@ -182,5 +200,3 @@ def _complete(index: Any, ndim: int) -> tuple:
     if any(part is Ellipsis for part in parts):
         return parts
     return (*parts, ...) if sum(part is not None for part in parts) < ndim or None in parts else parts
-
-

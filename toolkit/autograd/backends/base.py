@@ -7,13 +7,18 @@ library has a faster form.
 
 import math
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 
 class Namespace:
     """Pieces of backward rules, from the basic functions of the subclass."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Any function of the library, or any operation on Variables."""
 
     def tanh_backward(self, gradient: Any, output: Any) -> Any:
         return gradient * (1.0 - output * output)

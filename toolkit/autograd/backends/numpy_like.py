@@ -6,14 +6,37 @@ import numpy as np
 import torch
 
 from toolkit.autograd.backends.base import Backend, logsumexp
+from toolkit.autograd.backends.neural_numpy import NeuralNumPy
 
-_SAME_NAME = (
-    "exp log log1p expm1 sqrt sin cos tanh sign abs negative maximum minimum where floor isnan isfinite matmul "
-    "broadcast_to flip ones_like zeros_like transpose argmax"
-).split()
+_SAME_NAME = [
+    "exp",
+    "log",
+    "log1p",
+    "expm1",
+    "sqrt",
+    "sin",
+    "cos",
+    "tanh",
+    "sign",
+    "abs",
+    "negative",
+    "maximum",
+    "minimum",
+    "where",
+    "floor",
+    "isnan",
+    "isfinite",
+    "matmul",
+    "broadcast_to",
+    "flip",
+    "ones_like",
+    "zeros_like",
+    "transpose",
+    "argmax",
+]
 
 
-class NumPyLikeBackend(Backend):
+class NumPyLikeBackend(NeuralNumPy, Backend):
     """Functions of a module with NumPy's interface.
 
     Args:

@@ -6,12 +6,13 @@ import numpy as np
 import torch
 
 from toolkit.autograd.backends.base import Backend, as_axes
+from toolkit.autograd.backends.neural_torch import NeuralTorch
 
 _aten = torch.ops.aten
 _threshold_backward = _aten.threshold_backward.default._op
 
 
-class TorchBackend(Backend):
+class TorchBackend(NeuralTorch, Backend):
     """Native functions of torch."""
 
     name = "torch"
@@ -20,11 +21,29 @@ class TorchBackend(Backend):
     exp, log, log1p, expm1, sqrt, sin, cos, tanh, sigmoid, relu, erf, sign, abs, floor, isnan, isfinite, matmul = (
         staticmethod(getattr(torch.Tensor, name))
         for name in (
-            "exp log log1p expm1 sqrt sin cos tanh sigmoid relu erf sign abs floor isnan isfinite matmul".split()
+            [
+                "exp",
+                "log",
+                "log1p",
+                "expm1",
+                "sqrt",
+                "sin",
+                "cos",
+                "tanh",
+                "sigmoid",
+                "relu",
+                "erf",
+                "sign",
+                "abs",
+                "floor",
+                "isnan",
+                "isfinite",
+                "matmul",
+            ]
         )
     )
     maximum, minimum, where, ones_like, zeros_like = (
-        staticmethod(getattr(torch, name)) for name in "maximum minimum where ones_like zeros_like".split()
+        staticmethod(getattr(torch, name)) for name in ["maximum", "minimum", "where", "ones_like", "zeros_like"]
     )
     # The packets' raw entry points spare a Python call each in the hottest rules.
     tanh_backward = staticmethod(_aten.tanh_backward.default._op)

@@ -90,9 +90,7 @@ def _power_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
     return by_base, by_exponent
 
 
-_multiply = binary(
-    Operation("multiply", _multiply_vjp, saves=(0, 1), saved_for=((1,), (0,)), expects=_SAME_SHAPE)
-)
+_multiply = binary(Operation("multiply", _multiply_vjp, saves=(0, 1), saved_for=((1,), (0,)), expects=_SAME_SHAPE))
 _divide = binary(Operation("divide", _divide_vjp, saves=(0, 1), saved_for=((1,), None), expects=_SAME_SHAPE))
 _power = binary(Operation("power", _power_vjp, saves=(0, 1), expects=_SAME_SHAPE))
 _negative = unary(Operation("negative", lambda xp, g, saved, needs, p: (-g,)))
@@ -414,7 +412,9 @@ def _compared(name: str, symbol: str) -> Any:
         try:
             return _result(self.backend.as_array(getattr(self.data, name)(value), self.data), None)
         except (TypeError, RuntimeError, ValueError) as error:
-            raise argument_error(symbol, "other", f"comparable with {self.dtype}{self.shape}", f"{value!r:.60}") from error
+            raise argument_error(
+                symbol, "other", f"comparable with {self.dtype}{self.shape}", f"{value!r:.60}"
+            ) from error
 
     return compare
 
@@ -426,9 +426,9 @@ def install_operators() -> None:
     ):  # fmt: skip
         setattr(Variable, f"__{name}__", function)
         setattr(Variable, f"__r{name}__", _reflected(function))
-    Variable.__neg__ = _negative  # type: ignore[attr-defined]
-    Variable.__pos__ = lambda self: self  # type: ignore[attr-defined]
-    Variable.__abs__ = _abs  # type: ignore[attr-defined]
+    Variable.__neg__ = _negative  # type: ignore[method-assign]
+    Variable.__pos__ = lambda self: self  # type: ignore[method-assign]
+    Variable.__abs__ = _abs  # type: ignore[method-assign]
     for name, symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!=")):
         setattr(Variable, f"__{name}__", _compared(f"__{name}__", symbol))
 

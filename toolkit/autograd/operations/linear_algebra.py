@@ -21,17 +21,15 @@ def _matmul_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
     )
 
 
-_MATMUL = Operation(
-    "matmul", _matmul_vjp, saves=(0, 1), saved_for=((1,), (0,)), expects="a.shape[-1] == b.shape[-2]"
-)
+_MATMUL = Operation("matmul", _matmul_vjp, saves=(0, 1), saved_for=((1,), (0,)), expects="a.shape[-1] == b.shape[-2]")
 
 
 @differentiable(
     lambda rng: [
         Sample((rng.normal(size=a), rng.normal(size=b)))
         for a, b in (
-            ((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 2, 3), (3, 2)), ((2, 1, 2, 3), (4, 3, 2)),
-            ((2, 0), (0, 3)), ((0, 2), (2, 3)), ((3,), (2, 3, 2)),
+            ((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 2, 3), (3, 2)),
+            ((2, 1, 2, 3), (4, 3, 2)), ((2, 0), (0, 3)), ((0, 2), (2, 3)), ((3,), (2, 3, 2)),
         )
     ],
     group="linear algebra",
@@ -59,10 +57,10 @@ def matmul(a: Any, b: Any) -> Variable:
         try:
             lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         except ValueError:
-            raise argument_error("matmul", "b", f"leading axes that broadcast with {a.shape[:-2]}", b.shape[:-2]) from None
-        a, b = (
-            v if v.shape[:-2] == lead else broadcast_to(v, (*lead, *v.shape[-2:])) for v in (a, b)
-        )
+            raise argument_error(
+                "matmul", "b", f"leading axes that broadcast with {a.shape[:-2]}", b.shape[:-2]
+            ) from None
+        a, b = (v if v.shape[:-2] == lead else broadcast_to(v, (*lead, *v.shape[-2:])) for v in (a, b))
     product = apply(_MATMUL, (a, b))
     if row or column:
         shape = product.shape
@@ -193,7 +191,9 @@ def _explicit(subscripts: str, operands: list[Variable]) -> tuple[list[str], str
     spans = [operand.ndim - len(part.replace("...", "")) for part, operand in zip(parts, operands, strict=True)]
     for position, (part, span) in enumerate(zip(parts, spans, strict=True)):
         if span < 0 or (span and "..." not in part):
-            raise argument_error("einsum", f"operands[{position}]", f"axes {part!r}", f"shape {operands[position].shape}")
+            raise argument_error(
+                "einsum", f"operands[{position}]", f"axes {part!r}", f"shape {operands[position].shape}"
+            )
     widest = max((span for part, span in zip(parts, spans, strict=True) if "..." in part), default=0)
     letters = "".join(unused[:widest])
     parts = [part.replace("...", letters[widest - span :]) for part, span in zip(parts, spans, strict=True)]
@@ -210,7 +210,9 @@ def _explicit(subscripts: str, operands: list[Variable]) -> tuple[list[str], str
                     "einsum", f"operands[{position}]", f"length {lengths[letter]} along {letter!r}", operand.shape
                 )
     if len(set(output)) != len(output) or not set(output) <= set(lengths):
-        raise argument_error("einsum", "subscripts", "an output that names each index of the operands at most once", subscripts)
+        raise argument_error(
+            "einsum", "subscripts", "an output that names each index of the operands at most once", subscripts
+        )
     return parts, output
 
 
@@ -237,5 +239,5 @@ def _without_repeats(parts: list[str], operands: list[Variable], position: int) 
 
 def install_methods() -> None:
     """Give ``Variable`` the ``@`` operator."""
-    Variable.__matmul__ = matmul  # type: ignore[attr-defined]
-    Variable.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
+    Variable.__matmul__ = matmul  # type: ignore[method-assign]
+    Variable.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[method-assign]

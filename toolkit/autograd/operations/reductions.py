@@ -28,7 +28,9 @@ def normalized_axis(operation: str, axis: Axis, ndim: int) -> Axis:
     normalized = []
     for a in axes:
         if not isinstance(a, int | np.integer) or isinstance(a, bool):
-            raise argument_error(operation, "axis", "an integer, a tuple of integers or None", repr(axis), kind=TypeError)
+            raise argument_error(
+                operation, "axis", "an integer, a tuple of integers or None", repr(axis), kind=TypeError
+            )
         if not -ndim <= a < ndim:
             raise argument_error(operation, "axis", f"from {-ndim} to {ndim - 1} for {ndim} axes", axis)
         normalized.append(int(a) % ndim)
@@ -45,7 +47,9 @@ def _count(shape: tuple[int, ...], axis: Axis) -> int:
 def _reduced(distinct: bool = False, positive: bool = False) -> Any:
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         if distinct:
-            return rng.permutation(np.linspace(-2.0, 2.0, int(np.prod(shape)) or 1)[: int(np.prod(shape))]).reshape(shape)
+            return rng.permutation(np.linspace(-2.0, 2.0, int(np.prod(shape)) or 1)[: int(np.prod(shape))]).reshape(
+                shape
+            )
         return rng.uniform(0.5, 2.0, size=shape) if positive else rng.normal(size=shape)
 
     def samples(rng: np.random.Generator) -> Sequence[Sample]:
@@ -107,7 +111,9 @@ _CUMSUM = Operation(
 )
 
 
-@differentiable(lambda rng: [*_reduced()(rng), Sample((np.zeros((0, 3)),)), Sample((np.zeros((0, 3)), 0))], group="reduction")
+@differentiable(
+    lambda rng: [*_reduced()(rng), Sample((np.zeros((0, 3)),)), Sample((np.zeros((0, 3)), 0))], group="reduction"
+)
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
     """Return the sum over ``axis`` (all axes if ``None``); 0 of nothing. The dtype stays."""
     return _reduce(_SUM, x, axis, keepdims)
@@ -139,7 +145,9 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: int = 
     axis = normalized_axis("var", axis, x.ndim)
     count = _count(x.shape, axis)
     if count <= correction:
-        raise argument_error("var", "x", f"more than {correction} elements along the axis", f"shape {x.shape}, axis {axis}")
+        raise argument_error(
+            "var", "x", f"more than {correction} elements along the axis", f"shape {x.shape}, axis {axis}"
+        )
     deviation = x - mean(x, axis, keepdims=True)
     return sum(deviation * deviation, axis, keepdims) * (1.0 / (count - correction))
 
@@ -182,8 +190,10 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
 
 
 @differentiable(
-    lambda rng: [Sample((rng.normal(size=(2, 3, 4)),), {"axis": axis}) for axis in (0, 1, -1)]
-    + [Sample((rng.normal(size=(0, 2)), 0))],
+    lambda rng: (
+        [Sample((rng.normal(size=(2, 3, 4)),), {"axis": axis}) for axis in (0, 1, -1)]
+        + [Sample((rng.normal(size=(0, 2)), 0))]
+    ),
     group="reduction",
 )
 def cumsum(x: Any, axis: int) -> Variable:

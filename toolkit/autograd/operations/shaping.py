@@ -14,7 +14,7 @@ from toolkit.core.errors import argument_error
 
 __all__ = ["broadcast_to", "concat", "flip", "get_item", "pad", "reshape", "scatter_add", "stack", "transpose"]
 
-_VIEW = {"fresh": False, "shapes": True}
+_VIEW: dict[str, Any] = {"fresh": False, "shapes": True}
 
 _RESHAPE = Operation("reshape", lambda xp, g, saved, needs, p: (xp.reshape(g, p["shapes"][0]),), **_VIEW)
 _BROADCAST = Operation("broadcast_to", lambda xp, g, saved, needs, p: (xp.sum_to(g, p["shapes"][0]),), **_VIEW)
@@ -36,9 +36,7 @@ _PAD = Operation(
 _GET_ITEM = Operation(
     "get_item", lambda xp, g, saved, needs, p: (xp.scatter_add(g, p["index"], p["shapes"][0]),), shapes=True
 )
-_SCATTER_ADD = Operation(
-    "scatter_add", lambda xp, g, saved, needs, p: (xp.get_item(g, p["index"]),), fresh=False
-)
+_SCATTER_ADD = Operation("scatter_add", lambda xp, g, saved, needs, p: (xp.get_item(g, p["index"]),), fresh=False)
 
 
 def _concat_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
@@ -60,10 +58,10 @@ _STACK = Operation("stack", _stack_vjp, **_VIEW)
 
 
 @differentiable(
-    lambda rng: [
-        Sample((rng.normal(size=(2, 6)), shape)) for shape in ((3, 4), (-1,), (12,), (2, 1, 6), (-1, 3))
-    ]
-    + [Sample((rng.normal(size=(0, 3)), (3, 0))), Sample((rng.normal(size=()), (1, 1)))],
+    lambda rng: (
+        [Sample((rng.normal(size=(2, 6)), shape)) for shape in ((3, 4), (-1,), (12,), (2, 1, 6), (-1, 3))]
+        + [Sample((rng.normal(size=(0, 3)), (3, 0))), Sample((rng.normal(size=()), (1, 1)))]
+    ),
     group="shape",
 )
 def reshape(x: Any, shape: int | Sequence[int]) -> Variable:
@@ -106,10 +104,10 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Variable:
 
 
 @differentiable(
-    lambda rng: [
-        Sample((rng.normal(size=shape), (2, 3, 4))) for shape in ((4,), (3, 1), (1, 1, 1), (), (2, 3, 4), (2, 1, 4))
-    ]
-    + [Sample((rng.normal(size=(1, 3)), (0, 3)))],
+    lambda rng: (
+        [Sample((rng.normal(size=shape), (2, 3, 4))) for shape in ((4,), (3, 1), (1, 1, 1), (), (2, 3, 4), (2, 1, 4))]
+        + [Sample((rng.normal(size=(1, 3)), (0, 3)))]
+    ),
     group="shape",
 )
 def broadcast_to(x: Any, shape: Sequence[int]) -> Variable:
@@ -129,9 +127,7 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Variable:
     return apply(_BROADCAST, (x,), {"shape": lengths})
 
 
-@differentiable(
-    lambda rng: [Sample((rng.normal(size=(2, 3)), axis)) for axis in (None, 0, -1, (0, 1))], group="shape"
-)
+@differentiable(lambda rng: [Sample((rng.normal(size=(2, 3)), axis)) for axis in (None, 0, -1, (0, 1))], group="shape")
 def flip(x: Any, axis: int | tuple[int, ...] | None = None) -> Variable:
     """Return ``x`` reversed along ``axis`` (all axes if ``None``)."""
     x = as_variable(x, "flip", "x")
@@ -213,8 +209,8 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Variable:
         Sample((rng.normal(size=(4, 5)), index))
         for index in (
             1, -1, slice(1, 3), (slice(None), 2), (slice(None, None, 2), slice(4, 0, -2)), (Ellipsis, 1), (None, 0),
-            np.asarray([0, 2, 2]), (np.asarray([0, 1]), np.asarray([3, 3])), (slice(None), np.asarray([[0, 1], [1, 4]])),
-            np.arange(4) % 2 == 0, (slice(0, 0),), [3, 0], slice(None, None, -1),
+            np.asarray([0, 2, 2]), (np.asarray([0, 1]), np.asarray([3, 3])),
+            (slice(None), np.asarray([[0, 1], [1, 4]])), np.arange(4) % 2 == 0, (slice(0, 0),), [3, 0], slice(None, None, -1),
         )
     ],
     group="shape",
@@ -246,7 +242,9 @@ def _index_part(part: Any, x: Variable) -> Any:
     if part is None or part is Ellipsis or (isinstance(part, int) and not isinstance(part, bool)):
         return part
     if isinstance(part, slice):
-        return slice(*(None if bound is None else operator.index(bound) for bound in (part.start, part.stop, part.step)))
+        return slice(
+            *(None if bound is None else operator.index(bound) for bound in (part.start, part.stop, part.step))
+        )
     if isinstance(part, list | tuple | bool | np.ndarray | np.generic):
         host = np.asarray(part)
         if host.ndim == 0 and host.dtype.kind in "iu":
@@ -295,7 +293,9 @@ def _as_shape(operation: str, shape: Any) -> tuple[int, ...]:
     try:
         return (operator.index(shape),) if not isinstance(shape, tuple | list) else tuple(map(operator.index, shape))
     except TypeError:
-        raise argument_error(operation, "shape", "an integer or a sequence of integers", repr(shape), kind=TypeError) from None
+        raise argument_error(
+            operation, "shape", "an integer or a sequence of integers", repr(shape), kind=TypeError
+        ) from None
 
 
 def _sequence(operation: str, arrays: Any) -> tuple[Variable, ...]:
@@ -308,11 +308,15 @@ def _sequence(operation: str, arrays: Any) -> tuple[Variable, ...]:
 
 def install_methods() -> None:
     """Give ``Variable`` its indexing and the methods of the same names."""
-    Variable.__getitem__ = get_item  # type: ignore[attr-defined]
-    Variable.T = property(transpose)  # type: ignore[attr-defined]
-    Variable.reshape = lambda self, *shape: reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[attr-defined]
-    Variable.transpose = lambda self, *axes: transpose(  # type: ignore[attr-defined]
-        self, None if not axes else axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-    )
+    Variable.__getitem__ = get_item  # type: ignore[method-assign]
+    Variable.T = property(transpose)  # type: ignore[assignment]
+    Variable.reshape = _reshape_method  # type: ignore[method-assign]
+    Variable.transpose = _transpose_method  # type: ignore[method-assign]
 
 
+def _reshape_method(self: Variable, *shape: Any) -> Variable:
+    return reshape(self, shape[0] if len(shape) == 1 else shape)
+
+
+def _transpose_method(self: Variable, *axes: Any) -> Variable:
+    return transpose(self, None if not axes else axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
