@@ -1,4 +1,4 @@
-"""Every lesson run in JupyterLab: no errors, every slider has a name and an effect, axe finds nothing in the outputs."""
+"""Every lesson run in JupyterLab: no errors, each slider has a name and an effect, axe finds nothing in the outputs."""
 
 import textwrap
 from importlib.resources import files
@@ -127,7 +127,7 @@ GOOD = [
         picture.text(20, 60, f"number {number}")
         return picture
 
-    View({"number": controls.int_slider("how many", 3, 0, 10)}, lambda number: number, chart, lambda n: f"{n} of them.")
+    View({"number": controls.int_slider("how many", 3, 0, 10)}, lambda number: number, chart, lambda n: f"{n} there.")
     """,
     """
     def build():

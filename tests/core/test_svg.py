@@ -1,5 +1,6 @@
 import io
 import math
+import unicodedata
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -160,6 +161,14 @@ def test_text_width_is_never_too_small(text, bold):
     assert upper >= true - 0.01
     if text.isascii():
         assert upper <= 1.3 * true + 0.01
+
+
+@pytest.mark.parametrize("bold", [False, True])
+def test_no_character_in_use_is_wider_than_reckoned(bold):
+    path = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal"))
+    for code in FT2Font(path).get_charmap():
+        if 32 <= code < 0x2400 and code not in (0x2031, 0x2168) and not unicodedata.combining(chr(code)):
+            assert text_width(chr(code), 100, bold=bold) >= drawn_width(chr(code), 100, bold) - 0.1, chr(code)
 
 
 def test_wide_characters_count_as_wide():
