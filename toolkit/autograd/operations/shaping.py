@@ -209,8 +209,8 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Variable:
         Sample((rng.normal(size=(4, 5)), index))
         for index in (
             1, -1, slice(1, 3), (slice(None), 2), (slice(None, None, 2), slice(4, 0, -2)), (Ellipsis, 1), (None, 0),
-            np.asarray([0, 2, 2]), (np.asarray([0, 1]), np.asarray([3, 3])),
-            (slice(None), np.asarray([[0, 1], [1, 4]])), np.arange(4) % 2 == 0, (slice(0, 0),), [3, 0], slice(None, None, -1),
+            np.asarray([0, 2, 2]), (np.asarray([0, 1]), np.asarray([3, 3])), np.arange(4) % 2 == 0,
+            (slice(None), np.asarray([[0, 1], [1, 4]])), (slice(0, 0),), [3, 0], slice(None, None, -1),
         )
     ],
     group="shape",
