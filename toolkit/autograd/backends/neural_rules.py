@@ -1,0 +1,117 @@
+"""Backward rules of the neural operations, from the functions of a namespace: raw arrays or Variables alike."""
+
+from typing import Any
+
+from toolkit.autograd.backends.base import Namespace
+from toolkit.autograd.backends.windows import volume
+
+
+def geometry(params: dict) -> dict:
+    """Return what two convolutions that share their windows share of their parameters."""
+    return {name: params[name] for name in ("stride", "padding", "dilation", "groups")}
+
+
+class NeuralRules(Namespace):
+    """Pieces of backward rules; a backend overrides one where its library has it in one call."""
+
+    def conv2d_gradients(self, g: Any, x: Any, weight: Any, needs: tuple, params: dict) -> tuple:
+        shared = geometry(params)
+        of_x, of_weight, _ = params["shapes"]
+        return (
+            self.conv2d_input_gradient(g, weight, shape=of_x, **shared) if needs[0] is not None else None,
+            self.conv2d_weight_gradient(g, x, shape=of_weight, **shared) if needs[1] is not None else None,
+            self.sum(g, axis=(0, 2, 3), keepdims=False) if needs[2] is not None else None,
+        )
+
+    def softmax_backward(self, g: Any, y: Any, axis: int) -> Any:
+        return y * (g - self.sum(g * y, axis=axis, keepdims=True))
+
+    def log_softmax_backward(self, g: Any, y: Any, axis: int) -> Any:
+        return g - self.exp(y) * self.sum(g, axis=axis, keepdims=True)
+
+    def probabilities(self, log_probabilities: Any, node: Any) -> Any:
+        """Return the softmax along axis 1 of the logits behind ``node``, of which the log-probabilities are known."""
+        return self.exp(log_probabilities)
+
+    def cross_entropy_backward(self, g: Any, log_probabilities: Any, labels: Any, node: Any, reduction: str) -> Any:
+        from toolkit.autograd.backends import backend_of_type
+
+        shape = log_probabilities.shape
+        chosen = backend_of_type(type(labels)).one_hot(labels, shape)
+        probabilities = self.probabilities(log_probabilities, node)
+        slope = self.where(chosen, probabilities - 1.0, probabilities)
+        if reduction == "none":
+            return slope * self.reshape(g, (shape[0], 1, *shape[2:]))
+        if reduction == "mean":
+            g = g / float(volume(shape) // shape[1])
+        return slope * g
+
+    def statistics(self, x: Any, mean: Any, inverse: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, Any]:
+        """Return mean and inverse deviation over ``axes``, of length 1 there: what was saved from the forward pass."""
+        shape = tuple(1 if axis in axes else length for axis, length in enumerate(x.shape))
+        return self.reshape(mean, shape), self.reshape(inverse, shape)
+
+    def constants(self, x: Any, *arrays: Any) -> tuple:
+        """Return the arrays, which depend on nothing, as the namespace's own kind."""
+        return arrays
+
+    def normalization_gradients(
+        self, g: Any, x: Any, gamma: Any, mean: Any, inverse: Any, needs: tuple,
+        *, axes: tuple[int, ...], shared: tuple[int, ...], eps: float, constant: bool,
+    ) -> tuple:  # fmt: skip
+        """Return the gradients of ``gamma * (x - mean) * inverse + beta`` by ``x``, ``gamma`` and ``beta``.
+
+        Args:
+            axes: over which mean and inverse deviation of ``x`` were taken.
+            shared: along which ``gamma`` and ``beta`` are repeated.
+            constant: mean and inverse do not depend on ``x``.
+        """
+        shape = g.shape
+        own = tuple(length for axis, length in enumerate(shape) if axis not in shared)
+        spread = tuple(1 if axis in shared else length for axis, length in enumerate(shape))
+        by_x = by_gamma = by_beta = None
+        if needs[2] is not None:
+            by_beta = self.reshape(self.sum(g, axis=shared, keepdims=False), own) if shared else g * 1.0
+        if needs[0] is None and needs[1] is None:
+            return by_x, by_gamma, by_beta
+        if constant:
+            broad = tuple(1 if axis in axes else length for axis, length in enumerate(shape))
+            mean, inverse = (self.reshape(value, broad) for value in self.constants(x, mean, inverse))
+        else:
+            mean, inverse = self.statistics(x, mean, inverse, axes, eps)
+        if needs[0] is not None and constant:
+            by_x = g * (inverse if gamma is None else self.reshape(gamma, spread) * inverse)
+        if by_x is None or needs[1] is not None:
+            normalized = (x - mean) * inverse
+        if needs[1] is not None:
+            product = g * normalized
+            by_gamma = self.sum(product, axis=shared, keepdims=False) if shared else product
+        if needs[0] is not None and by_x is None:
+            scaled = g if gamma is None else g * self.reshape(gamma, spread)
+            share = 1.0 / max(1, volume(tuple(shape[axis] for axis in axes)))
+            level = self.sum(scaled, axis=axes, keepdims=True) * share
+            slope = self.sum(scaled * normalized, axis=axes, keepdims=True) * share
+            by_x = (scaled - level - normalized * slope) * inverse
+        return by_x, by_gamma, by_beta
+
+
+class NeuralTapeRules(NeuralRules):
+    """The same on Variables, where what was saved from the forward pass is brought back into the graph."""
+
+    def probabilities(self, log_probabilities: Any, node: Any) -> Any:
+        from toolkit.autograd.tape import _result
+
+        # Softmax does not see a shift of its input, and the log-probabilities are the logits but for a shift. So
+        # they can stand in for the logits, which then need not be kept: derivatives of every order are the same.
+        return self.softmax(_result(log_probabilities, node), 1)
+
+    def statistics(self, x: Any, mean: Any, inverse: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, Any]:
+        share = 1.0 / max(1, volume(tuple(x.shape[axis] for axis in axes)))
+        mean = self.sum(x, axis=axes, keepdims=True) * share
+        deviation = x - mean
+        return mean, (self.sum(deviation * deviation, axis=axes, keepdims=True) * share + eps) ** -0.5
+
+    def constants(self, x: Any, *arrays: Any) -> tuple:
+        from toolkit.autograd.tape import _result
+
+        return tuple(_result(array, None) for array in arrays)
