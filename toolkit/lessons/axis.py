@@ -23,7 +23,8 @@ class Scale:
         if self.log:
             if not value > 0:
                 return math.nan
-            share = math.log(value / self.low) / math.log(self.high / self.low)
+            bottom = math.log(self.low)
+            share = (math.log(value) - bottom) / (math.log(self.high) - bottom)
         else:
             share = (value - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
@@ -65,12 +66,13 @@ def limits(values: list[np.ndarray], given: tuple[float, float] | None, log: boo
         require(sound, "line_chart", "limits", "two finite numbers, low < high, positive on a logarithmic axis", given)
         return float(low), float(high)
     flat = np.concatenate([np.ravel(part) for part in values]) if values else np.empty(0)
-    flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
+    flat = np.clip(flat[np.isfinite(flat) & ((flat > 0) | (not log))], -1e300, 1e300)
     if not flat.size:
         return (1.0, 10.0) if log else (0.0, 1.0)
     low, high = float(flat.min()), float(flat.max())
-    if low == high:
-        return (low / 2, high * 2) if log else (low - (abs(low) * 0.1 or 0.5), high + (abs(high) * 0.1 or 0.5))
     if log:
-        return low * (low / high) ** pad, high * (high / low) ** pad
-    return low - pad * (high - low), high + pad * (high - low)
+        bottom, top = math.log10(low), math.log10(high)
+        room = pad * (top - bottom) if low < high else 0.3
+        return 10 ** max(bottom - room, -307), 10 ** min(top + room, 307)
+    room = pad * (high - low) if low < high else abs(low) * 0.1 or 0.5
+    return low - room, high + room

@@ -127,8 +127,9 @@ class BackgroundView(View):
         try:
             steps = self.work(**values)
             quiet_until = 0.0
-            for last in steps:
-                require(isinstance(last, Progress), "BackgroundView", "work", "yields Progress", type(last).__name__)
+            for step in steps:
+                require(isinstance(step, Progress), "BackgroundView", "work", "yields Progress", type(step).__name__)
+                last = step
                 self.progress.value = min(max(float(last.fraction), 0.0), 1.0)
                 self.note.value = last.note
                 if time.monotonic() >= quiet_until:

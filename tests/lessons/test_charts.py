@@ -1,0 +1,221 @@
+import math
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.core.text_width import text_width
+from toolkit.lessons import style
+from toolkit.lessons.axis import Scale, limits, tick_names, ticks
+from toolkit.lessons.svg import Series, Svg, bar_chart, image_grid, line_chart
+
+
+def parsed(picture: Svg):
+    return ET.fromstring(picture.to_string())
+
+
+def words(picture: Svg) -> list[str]:
+    return [element.text for element in parsed(picture).iter() if element.tag.endswith("text")]
+
+
+def texts_inside(picture: Svg):
+    boxes = []
+    for element in parsed(picture).iter():
+        if not element.tag.endswith("text"):
+            continue
+        size = float(element.get("font-size"))
+        assert size >= 12
+        wide = text_width(element.text, size, bold=element.get("font-weight") == "bold")
+        start = {"start": 0, "middle": -wide / 2, "end": -wide}[element.get("text-anchor")]
+        x, y = float(element.get("x")), float(element.get("y"))
+        box = (x + start, y - size, x + start + wide, y)
+        if element.get("transform"):
+            box = (x - size, y - wide / 2, x, y + wide / 2)
+        assert box[0] >= -0.5 and box[1] >= -0.5 and box[2] <= picture.width + 0.5 and box[3] <= picture.height, (
+            element.text
+        )
+        boxes.append(box)
+    return boxes
+
+
+def chart(**options):
+    x = np.linspace(0, 6, 50)
+    series = [Series("the exact value", x, np.sin(x), "truth"), Series("ours", x, np.sin(x) + 0.01, "ours")]
+    return line_chart(series, x_label="angle (rad)", y_label="value", title="They agree", **options)
+
+
+def test_a_chart_has_names_title_ticks_and_labels_and_cuts_none():
+    picture = chart()
+    assert {"angle (rad)", "value", "They agree", "the exact value", "ours", "0", "6", "−1.0", "1.0"} <= set(
+        words(picture)
+    )
+    texts_inside(picture)
+    assert picture.alt == "They agree"
+
+
+def test_a_chart_is_the_same_text_every_time_and_small():
+    assert chart().to_string() == chart().to_string()
+    assert len(chart().to_string()) < 12_000
+
+
+def test_named_lines_keep_their_colour_and_dash():
+    text = chart().to_string()
+    assert f'stroke="{style.MEANINGS["truth"].color}"' in text and f'stroke="{style.MEANINGS["ours"].color}"' in text
+    assert "stroke-dasharray" in text
+    with pytest.raises(ValueError, match="meaning"):
+        line_chart([Series("x", [0], [0], "nobody")], x_label="x", y_label="y")
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([], []),
+        ([1], [5]),
+        ([1, 1], [2, 2]),
+        ([0, 1, 2], [np.nan, np.nan, np.nan]),
+        ([0, 1, 2], [1, np.inf, 2]),
+        ([0, 1], [1e-300, 1e300]),
+        ([0, 1], [0, 1e-12]),
+        (torch.arange(3.0), torch.arange(3.0)),
+        ([-1e9, 1e9], [-5, 5]),
+    ],
+)
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("markers", [False, True])
+def test_extreme_values_still_give_a_chart(x, y, log, markers):
+    picture = line_chart([Series("line", x, y, markers=markers)], x_label="x", y_label="y", log_y=log)
+    texts_inside(picture)
+    assert "nan" not in picture.to_string().lower() and "inf" not in picture.to_string().replace("line", "").lower()
+
+
+def test_no_series_at_all():
+    texts_inside(line_chart([], x_label="x", y_label="y"))
+
+
+def test_lengths_and_limits_are_checked():
+    with pytest.raises(ValueError, match="as many x as y"):
+        line_chart([Series("a", [1, 2], [1])], x_label="x", y_label="y")
+    for bad in ((1.0, 1.0), (2.0, 1.0), (0.0, math.nan)):
+        with pytest.raises(ValueError, match="limits"):
+            chart(y_limits=bad)
+    with pytest.raises(ValueError, match="positive"):
+        chart(y_limits=(0.0, 1.0), log_y=True)
+
+
+def test_points_outside_fixed_limits_are_not_drawn_as_markers():
+    picture = line_chart(
+        [Series("p", [0.5, 5.0], [0.5, 0.5], markers=True)], x_label="x", y_label="y", x_limits=(0, 1), y_limits=(0, 1)
+    )
+    assert picture.to_string().count(f'fill="{style.BLUE}" stroke="#ffffff"') == 1
+
+
+def test_marks_and_long_words_stay_inside():
+    long = "a very long label that would never fit into the room beside the chart at all " * 2
+    picture = line_chart(
+        [Series(long, [0, 1], [0, 1])], x_label=long, y_label=long, title=long, marks=[(0.1, "early"), (0.9, "late")]
+    )
+    boxes = texts_inside(picture)
+    assert len(boxes) > 10 and any("…" in word for word in words(picture))
+
+
+def test_labels_of_lines_do_not_overlap():
+    series = [Series(f"line {number}", [0, 1], [0, 1 + 1e-3 * number]) for number in range(5)]
+    picture = line_chart(series, x_label="x", y_label="y")
+    places = [float(e.get("y")) for e in parsed(picture).iter() if e.tag.endswith("text") and "line" in e.text]
+    assert len(places) == 5 and np.diff(sorted(places)).min() >= 12
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_are_few_round_and_inside(low, span):
+    high = low + span
+    if high - low < 1e-9 * max(abs(low), 1):
+        return
+    found = ticks(low, high)
+    assert 1 <= len(found) <= 7
+    assert all(low - 1e-6 * span <= value <= high + 1e-6 * span for value in found)
+    assert len(set(tick_names(found))) == len(found) or span < 1e-5 * abs(low)
+
+
+def test_logarithmic_ticks_are_powers_of_ten():
+    assert ticks(1e-3, 1e3, log=True) == pytest.approx([1e-3, 1e-1, 1e1, 1e3])
+    assert ticks(2.0, 9.0, log=True) == [2, 4, 6, 8]
+    assert tick_names([1e-4, 1.0, 1e4]) == ["0.0001", "1", "1e4"]
+    assert tick_names([-1.0, -0.5, 0.0]) == ["−1.0", "−0.5", "0.0"]
+    assert tick_names([]) == []
+
+
+def test_scales():
+    straight, log = Scale(0, 10, 100, 200, False), Scale(1, 100, 0, 100, True)
+    assert straight(5) == 150 and log(10) == pytest.approx(50)
+    assert math.isnan(log(0)) and math.isnan(log(-1))
+    assert limits([np.array([1.0, 2.0])], None, False, 0.1) == pytest.approx((0.9, 2.1))
+    assert limits([np.array([0.0])], None, False, 0.1) == (-0.5, 0.5)
+
+
+def test_bars():
+    picture = bar_chart(
+        ["REINFORCE", "ours", "a name that is much too long to stand before its bar in any chart whatsoever, really"],
+        [3.0, -1.0, 0.0],
+        value_label="bias (nats)",
+        title="Less",
+        highlight=1,
+        reference=(2.0, "exact"),
+    )
+    texts_inside(picture)
+    assert {"REINFORCE", "3", "−1", "0", "exact", "bias (nats)"} <= set(words(picture))
+    assert style.VERMILION in picture.to_string()
+
+
+@pytest.mark.parametrize("values", [[0.0], [-1.0, -2.0], [math.nan, 1.0], [math.inf, 2.0], [1e-12, 1e12]])
+def test_bars_of_extreme_values(values):
+    picture = bar_chart([f"bar {number}" for number in range(len(values))], values, value_label="x", value_limits=None)
+    texts_inside(picture)
+
+
+def test_bars_need_a_name_each():
+    with pytest.raises(ValueError, match="labels"):
+        bar_chart(["a"], [1.0, 2.0], value_label="x")
+    with pytest.raises(ValueError, match="labels"):
+        bar_chart([], [], value_label="x")
+
+
+def test_image_grid():
+    images = torch.rand(7, 8, 8, generator=torch.Generator().manual_seed(0))
+    picture = image_grid(images, captions=[f"digit {n}" for n in range(7)], columns=3, title="Seven", marked=[2])
+    texts_inside(picture)
+    assert picture.to_string().count("<image ") == 7
+    places = {(e.get("x"), e.get("y")) for e in parsed(picture) if e.tag.endswith("image")}
+    assert len(places) == 7 and len({y for _, y in places}) == 3
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (40, 28, 28), (2, 5, 9), (3, 4, 4, 3)])
+def test_image_grids_of_all_shapes_fit_the_page(shape):
+    picture = image_grid(np.random.default_rng(0).random(shape))
+    assert picture.width <= 700
+    for element in parsed(picture):
+        if element.tag.endswith("image"):
+            assert float(element.get("x")) + float(element.get("width")) <= picture.width
+            assert float(element.get("y")) + float(element.get("height")) <= picture.height
+
+
+def test_signed_images_share_one_scale_about_zero():
+    import io
+
+    from PIL import Image
+
+    picture = image_grid(np.stack([np.full((2, 2), -1.0), np.full((2, 2), 0.5), np.zeros((2, 2))]), signed=True)
+    colors = [np.asarray(Image.open(io.BytesIO(shape.png)))[0, 0] for shape in picture._shapes if hasattr(shape, "png")]
+    assert colors[0][2] > colors[0][0], "negative is blue"
+    assert colors[1][0] > colors[1][2] and colors[1].tolist() != colors[0].tolist(), "positive is red, and paler"
+    assert min(colors[2][:3]) > 240, "zero is white"
+
+
+def test_image_grids_refuse_what_is_no_stack():
+    for bad in (np.zeros((3, 3)), np.zeros((0, 3, 3))):
+        with pytest.raises(ValueError, match="image_grid"):
+            image_grid(bad)
+    with pytest.raises(ValueError, match="captions"):
+        image_grid(np.zeros((2, 3, 3)), captions=["one"])
