@@ -1,0 +1,1 @@
+"""Checks of the readers' answers: one module a lesson, one function an exercise, each made safe by ``exercise``."""
