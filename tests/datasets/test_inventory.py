@@ -39,6 +39,7 @@ def test_what_is_in_the_cache(small_mnist, server, cache):
 
     absent = row("mnist")
     assert absent.full == "" and "load('mnist', variant='full') downloads it" in absent.obtain
+    assert f"-C {cache / 'mnist'} " in absent.obtain
     assert absent.download_bytes == sum(file.size for file in ENTRIES["mnist"].files)
     load("mnist", "full")
     assert row("mnist").full == f"cache: {cache / 'mnist'}" and row("mnist").obtain == ""

