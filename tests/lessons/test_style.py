@@ -105,8 +105,8 @@ def test_threads_do_not_leave_settings_behind():
     before = matplotlib.rcParams.copy()
 
     def draw():
-        for _ in range(5):
-            axes = style.axes(width=3, height=2)
+        for _ in range(2):
+            axes = style.axes(width=2, height=1)
             axes.plot([1, 2])
             as_picture(axes)
 

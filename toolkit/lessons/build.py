@@ -64,7 +64,6 @@ def execute(notebook: Any, folder: Path, *, timeout: int = TIMEOUT) -> None:
         environment = os.environ | {
             "OMP_NUM_THREADS": "1",
             "TOOLKIT_QUIET": "1",
-            "PYTHONHASHSEED": "0",
             "IPYTHONDIR": private,  # no start-up files of the reader's
             "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
         }
