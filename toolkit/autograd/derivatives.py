@@ -63,16 +63,19 @@ def grad(
         if value.node is None and not allow_unused:
             raise argument_error("grad", f"inputs[{position}]", "a Variable with requires_grad=True", repr(value))
     wanted = {value.node.order for value in input_list if value.node is not None}
-    needed = reaching([node for node, _ in roots], wanted)
+    # Nothing wanted is older than the oldest input, so the pass ends there, freed or not.
+    boundary = {max(wanted)} if wanted else set()
+    needed = reaching([node for node, _ in roots], wanted, boundary)
     found: dict[int, Variable] = {}
     if create_graph:
-        found.update((node.order, total) for node, total in higher_order(roots, wanted, retain, needed))
+        found.update((node.order, total) for node, total in higher_order(roots, wanted, retain, needed, boundary))
     else:
         like = {value.node.order: value for value in input_list if value.node is not None}
-        for node, array, owned in first_order(roots, wanted, retain, needed):
+        for node, array, owned in first_order(roots, wanted, retain, needed, boundary):
             value = like[node.order]
             array = value.backend.as_array(array, value.data)
-            found[node.order] = _result(array if owned else value.backend.copy(array), None)
+            keep = owned and value.backend.is_contiguous(array)
+            found[node.order] = _result(array if keep else value.backend.copy(array), None)
     results: list[Variable | None] = []
     for position, value in enumerate(input_list):
         gradient: Variable | None = None if value.node is None else found.get(value.node.order)
@@ -81,6 +84,8 @@ def grad(
                 f"grad: inputs[{position}] was not used to compute the outputs\n"
                 f"  expected: a path in the graph (or allow_unused=True)\n  actual:   {value!r}"
             )
+        if gradient is not None and not create_graph and any(gradient is other for other in results):
+            gradient = _result(gradient.backend.copy(gradient.data), None)
         results.append(gradient)
     return results[0] if single else tuple(results)
 

@@ -5,13 +5,15 @@ the newest pending node is popped, every contribution to its gradient has arrive
 nothing recurses, and each node is freed as soon as it has been passed, so that memory shrinks while the pass proceeds.
 """
 
+import math
 from collections.abc import Set
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
 import torch
 
-from toolkit.autograd.backends import backend_of_type
+from toolkit.autograd import debugging
+from toolkit.autograd.backends import Backend, backend_of_type
 from toolkit.autograd.configuration import WATCH, config, using_config
 from toolkit.autograd.operation import EXTRA, OUTPUT
 from toolkit.autograd.tape import Leaf, Node, Variable, _result
@@ -39,7 +41,7 @@ def backward(output: Variable, gradient: Any, *, retain_graph: bool) -> None:
         backend = backend_of_type(type(leaf_variable.data))
         total = backend.as_array(total, leaf_variable.data)
         if leaf_variable.grad is None:
-            leaf_variable.grad = total if owned else backend.copy(total)
+            leaf_variable.grad = total if owned and backend.is_contiguous(total) else backend.copy(total)
         else:
             leaf_variable.grad = backend.as_array(backend.add_into(leaf_variable.grad, total), leaf_variable.data)
 
@@ -130,10 +132,8 @@ def first_order(
                 if type(value) is _Tensor:
                     version -= value._version
             if version:
-                raise changed_in_place(node)
+                check_unchanged(node, xp)
         if watched:
-            from toolkit.autograd import debugging
-
             gradients = debugging.watched_vjp(xp, node, gradient, saved, parents, pending)
         else:
             gradients = operation.vjp(xp, gradient, saved, parents, node.params)
@@ -173,7 +173,6 @@ def higher_order(
 
     Arguments as in :func:`first_order`. Gradients are never added in place, since the record may refer to them.
     """
-    from toolkit.autograd import debugging
     from toolkit.autograd.backends.tape_namespace import TAPE
 
     pending: dict[int, list[Any]] = {}
@@ -202,9 +201,7 @@ def higher_order(
             if not any(parents):
                 continue
             if node.version is not None and gradient.backend.version(node.saved) != node.version:
-                raise changed_in_place(node)
-            if node.origin is not None:
-                debugging.check_unchanged(gradient.backend, node)
+                check_unchanged(node, gradient.backend)
             gradients = node.operation.vjp(TAPE, gradient, saved_as_variables(node), parents, node.params)
             if not retain_graph:
                 node.parents = node.saved = None
@@ -239,8 +236,9 @@ def saved_as_variables(node: Node) -> tuple:
 def reaching(roots: list[Node], wanted: set[int], boundary: Set[int] = frozenset()) -> set[int]:
     """Return the orders of the nodes on a path from ``roots`` to a wanted node, both ends included.
 
-    Nothing behind a node of ``boundary`` is looked at.
+    Nothing behind a node of ``boundary`` is looked at, nor behind one older than all wanted ones.
     """
+    oldest = max(wanted, default=-math.inf)
     found: dict[int, Node] = {}
     pending = list(roots)
     while pending:
@@ -248,17 +246,23 @@ def reaching(roots: list[Node], wanted: set[int], boundary: Set[int] = frozenset
         if node.order in found:
             continue
         found[node.order] = node
-        if node.order in boundary:
+        if node.order >= oldest or node.order in boundary:
             continue
         if node.parents is None:
             raise RuntimeError(f"grad: {node.operation.name}: {_FREED}")
         pending.extend(parent for parent in node.parents if parent is not None)
     needed: set[int] = set()
     for order in sorted(found, reverse=True):
-        parents = () if order in boundary else found[order].parents
+        parents = () if order >= oldest or order in boundary else found[order].parents
         if order in wanted or any(parent is not None and parent.order in needed for parent in parents):
             needed.add(order)
     return needed
+
+
+def check_unchanged(node: Node, backend: Backend) -> None:
+    """Raise for a node whose saved arrays' version counters have moved; in debug mode, where they have changed."""
+    if node.version is not True or debugging.changed(backend, node):
+        raise changed_in_place(node)
 
 
 def changed_in_place(node: Node) -> RuntimeError:

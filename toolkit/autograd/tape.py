@@ -34,7 +34,8 @@ class Node:
         saved: the arrays and values the backward rule asked for.
         params: the operation's parameters (axis, stride, …).
         order: falls with every node made, so that a heap, smallest first, gives the newest node.
-        version: sum of the saved torch tensors' version counters when they were saved; ``None`` if there are none.
+        version: sum of the saved torch tensors' version counters when they were saved; ``None`` if there are none,
+            or, in debug mode, ``True``: compare the checksums.
     """
 
     __slots__ = ("_origin", "operation", "order", "params", "parents", "saved", "version")
@@ -216,6 +217,22 @@ class Variable:
         """Return the data as a torch tensor on its device (shared where that is possible)."""
         return self.backend.to_torch(self.data)
 
+    def __copy__(self) -> "Variable":
+        """Return a Variable that shares the data. The copy of a leaf is a leaf with a gradient of its own."""
+        duplicate = _result(self.data, None if self.is_leaf else self.node)
+        duplicate.name = self.name
+        if self.is_leaf and self.requires_grad:
+            duplicate.requires_grad = True
+        return duplicate
+
+    def __reduce__(self) -> tuple:
+        """Let leaves be pickled and deeply copied: data, gradient, name, and whether a gradient is wanted."""
+        if not self.is_leaf:
+            raise argument_error(
+                "copy", "self", "a Variable without history (call detach() first)", repr(self), kind=TypeError
+            )
+        return _restored, (self.data, self.grad, self.requires_grad, self.name)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
@@ -276,6 +293,12 @@ class Variable:
         def __getitem__(self, index: Any) -> "Variable": ...
         def reshape(self, *shape: Any) -> "Variable": ...
         def transpose(self, *axes: Any) -> "Variable": ...
+
+
+def _restored(data: Any, grad: Any, requires_grad: bool, name: str | None) -> Variable:
+    variable = Variable(data, requires_grad, name=name)
+    variable.grad = grad
+    return variable
 
 
 def _result(data: Any, node: Node | None) -> Variable:

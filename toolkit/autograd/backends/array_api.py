@@ -118,7 +118,8 @@ class ArrayAPIBackend(NeuralArrayAPI, Backend):
         return self.namespace.maximum(x, self.namespace.zeros_like(x))
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return self.namespace.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+        x = self._number(x)
+        return self.namespace.sum(x, axis=axis, keepdims=keepdims, dtype=self._sum_dtype(x))
 
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return self.namespace.max(x, axis=axis, keepdims=keepdims)
@@ -127,10 +128,12 @@ class ArrayAPIBackend(NeuralArrayAPI, Backend):
         return self.namespace.min(x, axis=axis, keepdims=keepdims)
 
     def prod(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return self.namespace.prod(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+        x = self._number(x)
+        return self.namespace.prod(x, axis=axis, keepdims=keepdims, dtype=self._sum_dtype(x))
 
     def cumsum(self, x: Any, axis: int) -> Any:
-        return self.namespace.cumulative_sum(x, axis=axis, dtype=x.dtype)
+        x = self._number(x)
+        return self.namespace.cumulative_sum(x, axis=axis, dtype=self._sum_dtype(x))
 
     def flip(self, x: Any, axis: Any = None) -> Any:
         return self.namespace.flip(x, axis=axis)
@@ -182,6 +185,12 @@ class ArrayAPIBackend(NeuralArrayAPI, Backend):
     def einsum(self, *operands: Any, subscripts: str) -> Any:
         host = np.einsum(subscripts, *(self.to_numpy(operand) for operand in operands), optimize=len(operands) > 1)
         return self.from_numpy(np.asarray(host, order="C"), operands[0])
+
+    def _number(self, x: Any) -> Any:
+        return self.namespace.astype(x, self.namespace.int64) if self.namespace.isdtype(x.dtype, "bool") else x
+
+    def _sum_dtype(self, x: Any) -> Any:
+        return x.dtype if self.is_floating(x) else None
 
     def _host_index(self, index: Any) -> Any:
         if isinstance(index, tuple):

@@ -58,13 +58,16 @@ def as_axes(axis: Any) -> tuple[int, ...]:
 
 def logsumexp(xp: "Backend", x: Any, axis: Any, keepdims: bool) -> Any:
     """Compute ``log(sum(exp(x)))`` from the basic functions, shifted by the largest finite element."""
+    axes = range(len(x.shape)) if axis is None else as_axes(axis)
+    if any(x.shape[a] == 0 for a in axes):
+        shape = tuple(1 if k in axes else length for k, length in enumerate(x.shape) if keepdims or k not in axes)
+        return xp.full(shape, -math.inf, x)
     level = xp.max(x, axis=axis, keepdims=True)
     level = xp.where(xp.isfinite(level), level, xp.zeros_like(level))
     with np.errstate(divide="ignore"):
         total = xp.log(xp.sum(xp.exp(x - level), axis=axis, keepdims=True)) + level
     if keepdims:
         return total
-    axes = range(len(x.shape)) if axis is None else as_axes(axis)
     return xp.reshape(total, tuple(length for k, length in enumerate(x.shape) if k not in axes))
 
 
@@ -106,6 +109,14 @@ class Backend(Namespace):
     def version(self, saved: tuple) -> int | None:
         """Return a number that changes when a saved array is written to; ``None`` where the library has none."""
         return None
+
+    def as_index(self, array: Any) -> Any:
+        """Return an integer or bool array as the library takes it for an index."""
+        return array
+
+    def is_contiguous(self, array: Any) -> bool:
+        """Return whether the elements lie in memory one after the other, the last axis fastest."""
+        return True
 
     def item(self, array: Any) -> float | int | bool:
         """Return the only element as a Python number."""

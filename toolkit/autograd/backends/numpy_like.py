@@ -7,6 +7,7 @@ import torch
 
 from toolkit.autograd.backends.base import Backend, logsumexp
 from toolkit.autograd.backends.neural_numpy import NeuralNumPy
+from toolkit.core.errors import argument_error
 
 _SAME_NAME = [
     "exp",
@@ -36,6 +37,9 @@ _SAME_NAME = [
 ]
 
 
+_BITS = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
 class NumPyLikeBackend(NeuralNumPy, Backend):
     """Functions of a module with NumPy's interface.
 
@@ -53,7 +57,11 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
         self._add_at = np.add.at if module is np else module.add.at
 
     def adopt(self, array: Any) -> Any:
-        return self.module.asarray(array)
+        array = self.module.asarray(array)
+        if array.dtype.kind not in "fiubc":
+            actual = f"dtype {array.dtype}"
+            raise argument_error("Variable", "data", "an array of numbers or bools", actual, kind=TypeError)
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
     def as_array(self, value: Any, like: Any) -> Any:
         return self.module.asarray(value)
@@ -69,7 +77,9 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
 
     def to_torch(self, array: Any) -> torch.Tensor:
         if self.module is np:
-            return torch.from_numpy(array if array.flags.writeable else array.copy())
+            # torch cannot share read-only memory or arrays that walk backwards.
+            shared = array.flags.writeable and all(stride >= 0 for stride in array.strides)
+            return torch.from_numpy(array if shared else array.copy(order="C"))
         return torch.from_dlpack(array)
 
     def from_numpy(self, array: np.ndarray, like: Any) -> Any:
@@ -77,6 +87,9 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
 
     def copy(self, array: Any) -> Any:
         return self.module.array(array, order="C", copy=True)
+
+    def is_contiguous(self, array: Any) -> bool:
+        return bool(array.flags.c_contiguous)
 
     def bytes(self, array: Any) -> int:
         return int(array.nbytes)
@@ -101,17 +114,19 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
         return x.astype(like.dtype, copy=False)
 
     def sigmoid(self, x: Any) -> Any:
-        return self._special("expit")(x)
+        return self._special("expit", x)
 
     def erf(self, x: Any) -> Any:
-        return self._special("erf")(x)
+        return self._special("erf", x)
 
-    def _special(self, name: str) -> Any:
+    def _special(self, name: str, x: Any) -> Any:
         if self.module is np:
             import scipy.special as special
         else:
             import cupyx.scipy.special as special
-        return getattr(special, name)
+        result = getattr(special, name)(x)
+        # SciPy computes half precision in float64 and leaves it there.
+        return result.astype(x.dtype) if x.dtype.kind == "f" and result.dtype != x.dtype else result
 
     def softplus(self, x: Any) -> Any:
         return self.module.logaddexp(x, self.module.zeros((), dtype=x.dtype))
@@ -128,7 +143,11 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
         return self.module.maximum(x, 0)
 
     def where_positive(self, gradient: Any, x: Any) -> Any:
-        return gradient * (x > 0)
+        bits = _BITS.get(gradient.dtype.itemsize)
+        if bits is None:
+            return super().where_positive(gradient, x)
+        # A mask of bits is as fast as a product and makes no NaN of an infinity; where is ten times slower.
+        return (gradient.view(bits) & -(x > 0).astype(bits)).view(gradient.dtype)
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return x.sum(axis=axis, keepdims=keepdims)

@@ -7,6 +7,7 @@ import torch
 
 from toolkit.autograd.backends.base import Backend, as_axes
 from toolkit.autograd.backends.neural_torch import NeuralTorch
+from toolkit.core.errors import argument_error
 
 _aten = torch.ops.aten
 _threshold_backward = _aten.threshold_backward.default._op
@@ -50,6 +51,8 @@ class TorchBackend(NeuralTorch, Backend):
     sigmoid_backward = staticmethod(_aten.sigmoid_backward.default._op)
 
     def adopt(self, array: Any) -> Any:
+        if array.layout is not torch.strided:
+            raise argument_error("Variable", "data", "a dense tensor", f"layout {array.layout}", kind=TypeError)
         return array.detach() if array.requires_grad or type(array) is not torch.Tensor else array
 
     def as_array(self, value: Any, like: Any) -> Any:
@@ -81,6 +84,18 @@ class TorchBackend(NeuralTorch, Backend):
     def copy(self, array: Any) -> Any:
         return array.clone(memory_format=torch.contiguous_format)
 
+    def as_index(self, array: Any) -> Any:
+        # torch takes uint8 for a mask, and some unsigned integers not at all.
+        return array.long() if array.dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64) else array
+
+    def describe(self, array: Any) -> str:
+        if array.device.type == "meta":
+            return f"shape {tuple(array.shape)}, dtype={array.dtype}, device=meta"
+        return super().describe(array)
+
+    def is_contiguous(self, array: Any) -> bool:
+        return array.is_contiguous()
+
     def bytes(self, array: Any) -> int:
         return array.numel() * array.element_size()
 
@@ -111,24 +126,22 @@ class TorchBackend(NeuralTorch, Backend):
         return torch.clamp(x, low, high)
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        if axis is None and not keepdims:
-            return torch.sum(x, dtype=x.dtype)
-        return torch.sum(x, dim=axis, keepdim=keepdims, dtype=x.dtype)
+        return torch.sum(x) if axis is None and not keepdims else _reduced(torch.sum, x, axis, keepdims)
 
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return torch.amax(x, dim=() if axis is None else axis, keepdim=keepdims)
+        return _reduced(torch.amax, x, axis, keepdims)
 
     def min(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return torch.amin(x, dim=() if axis is None else axis, keepdim=keepdims)
+        return _reduced(torch.amin, x, axis, keepdims)
 
     def prod(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         axes = range(x.dim()) if axis is None else as_axes(axis)
         for a in sorted((a % x.dim() for a in axes), reverse=True):
-            x = torch.prod(x, dim=a, keepdim=keepdims, dtype=x.dtype)
+            x = torch.prod(x, dim=a, keepdim=keepdims)
         return x
 
     def cumsum(self, x: Any, axis: int) -> Any:
-        return torch.cumsum(x, dim=axis, dtype=x.dtype)
+        return torch.cumsum(x, dim=axis)
 
     def flip(self, x: Any, axis: Any = None) -> Any:
         return torch.flip(x, tuple(range(x.dim())) if axis is None else as_axes(axis))
@@ -177,7 +190,14 @@ class TorchBackend(NeuralTorch, Backend):
     linear = staticmethod(torch.nn.functional.linear)
 
     def logsumexp(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return torch.logsumexp(x, dim=tuple(range(x.dim())) if axis is None else axis, keepdim=keepdims)
+        return _reduced(torch.logsumexp, x, tuple(range(x.dim())) if axis is None else axis, keepdims)
 
     def einsum(self, *operands: Any, subscripts: str) -> Any:
         return torch.einsum(subscripts, *operands)
+
+
+def _reduced(function: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    if axis == () and x.dim():
+        # No axes are all axes to torch, and none to the other libraries: reduce over one of length 1.
+        return function(x.unsqueeze(-1), dim=-1)
+    return function(x, dim=() if axis is None else axis, keepdim=keepdims)

@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit.autograd.operation import OUTPUT, Operation
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, _result, apply, as_variable, binary, matched, unary
+from toolkit.autograd.tape import Variable, _result, apply, as_variable, binary, check_operands, matched, unary
 from toolkit.core.errors import argument_error
 
 __all__ = [
@@ -406,15 +406,27 @@ def minimum(a: Any, b: Any) -> Variable:
 # Operators of Variable
 
 
+def _no_gradient(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
+    return (None,) * len(needs)
+
+
 def _compared(name: str, symbol: str) -> Any:
-    def compare(self: Variable, other: Any) -> Variable:
-        value = other.data if isinstance(other, Variable) else other.item() if isinstance(other, np.generic) else other
+    def compare(self: Variable, other: Any) -> Any:
+        if other is None or isinstance(other, str):
+            return NotImplemented
+        operand = other.item() if isinstance(other, np.generic) else other
+        value: Any = operand
+        if not isinstance(operand, int | float):
+            value = as_variable(operand, symbol, "other").data
+            check_operands(comparison, (self.data, value))
         try:
             return _result(self.backend.as_array(getattr(self.data, name)(value), self.data), None)
         except (TypeError, RuntimeError, ValueError) as error:
             raise argument_error(
                 symbol, "other", f"comparable with {self.dtype}{self.shape}", f"{value!r:.60}"
             ) from error
+
+    comparison = Operation(symbol, _no_gradient, same_dtype=False)
 
     return compare
 

@@ -1,5 +1,6 @@
 """Operations that take axes away, and cumulative sums."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,7 +116,10 @@ _CUMSUM = Operation(
     lambda rng: [*_reduced()(rng), Sample((np.zeros((0, 3)),)), Sample((np.zeros((0, 3)), 0))], group="reduction"
 )
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
-    """Return the sum over ``axis`` (all axes if ``None``); 0 of nothing. The dtype stays."""
+    """Return the sum over ``axis`` (all axes if ``None``); 0 of nothing.
+
+    The dtype stays; bools and narrow integers are added up as int64.
+    """
     return _reduce(_SUM, x, axis, keepdims)
 
 
@@ -204,7 +208,7 @@ def cumsum(x: Any, axis: int) -> Variable:
 
 @differentiable(_reduced(), group="reduction")
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
-    """Return ``log(sum(exp(x)))`` over ``axis`` without overflow; ``-inf`` where all elements are ``-inf``."""
+    """Return ``log(sum(exp(x)))`` over ``axis`` without overflow; ``-inf`` of nothing and of ``-inf`` alone."""
     return _reduce(_LOGSUMEXP, x, axis, keepdims)
 
 
@@ -213,7 +217,7 @@ def _logsumexp_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tupl
     axis, keepdims, shape = p["axis"], p["keepdims"], p["shapes"][0]
     level = xp.restore_axes(y, axis, keepdims, shape)
     # Where all terms are -inf so is the result, and none of them carries weight.
-    level = xp.where(xp.isfinite(level), level, 0.0)
+    level = xp.where(level == -math.inf, 0.0, level)
     return (xp.restore_axes(g, axis, keepdims, shape) * xp.exp(x - level),)
 
 

@@ -226,6 +226,12 @@ def get_item(x: Any, index: Any) -> Variable:
     """
     x = as_variable(x, "get_item", "x")
     whole = tuple(_index_part(part, x) for part in index) if isinstance(index, tuple) else _index_part(index, x)
+    if isinstance(whole, tuple):
+        if [part is Ellipsis for part in whole].count(True) > 1:
+            raise argument_error("get_item", "index", "at most one ellipsis", repr(index), kind=IndexError)
+        if type(x.data) is not np.ndarray and any(getattr(part, "shape", ()) for part in whole):
+            # Beside index arrays NumPy takes an integer for an array too, which decides where the new axes go.
+            whole = tuple(_index_part([part], x) if isinstance(part, int) else part for part in whole)
     x, whole = _without_negative_steps(x, whole)
     return apply(_GET_ITEM, (x,), {"index": whole})
 
@@ -253,9 +259,12 @@ def _index_part(part: Any, x: Variable) -> Any:
             host = host.astype(np.int64)
         if host.dtype.kind not in "iub":
             raise argument_error("get_item", "index", "integers or bools", f"dtype {host.dtype}", kind=TypeError)
+        if host.dtype.kind == "u":
+            # torch would take uint8 for a mask.
+            host = host.astype(np.int64)
         return host if isinstance(x.data, np.ndarray) else x.backend.from_numpy(host, x.data)
     if type(part) is type(x.data):
-        return part
+        return x.backend.as_index(part)
     raise argument_error(
         "get_item", "index", "integers, slices, ..., None, integer or bool arrays", type(part).__name__, kind=TypeError
     )
