@@ -16,7 +16,7 @@ from toolkit.core.errors import require
 
 
 def _array(value: Any) -> np.ndarray:
-    if hasattr(value, "detach"):  # torch, with or without a graph, on any device
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # torch, with or without a graph, on any device
         value = value.detach().cpu()
     elif hasattr(value, "data") and hasattr(value, "backward"):  # our own Variable
         return _array(value.data)
