@@ -142,7 +142,8 @@ GOOD = [
         "slope": controls.float_slider("slope", 0.5, -1, 1, unit="m/s"),
         "rate": controls.log_slider("λ", 0.1, 0.01, 10),
     }
-    View(sliders, lambda slope, rate: slope * math.tanh(rate), LiveFigure(build, update), lambda s: f"The slope is {s:.2f}.")
+    live = LiveFigure(build, update)
+    View(sliders, lambda slope, rate: slope * math.tanh(rate), live, lambda s: f"The slope is {s:.2f}.")
     """,
     """
     def work(steps):
@@ -172,7 +173,7 @@ def test_a_notebook_of_our_own_passes(lab, open_notebook, tmp_path):
     handle.focus()
     notebook.page.keyboard.press("End")
     alt = "document.querySelectorAll('.toolkit-view')[1].querySelector('img').alt"
-    notebook.page.wait_for_function(f"() => {alt} === 'The slope is 0.11.'")
+    notebook.page.wait_for_function(f"() => {alt} === 'The slope is 0.13.'")
     notebook.page.get_by_role("button", name="Reset").nth(1).click()
     notebook.page.wait_for_function(
         "() => document.querySelectorAll('.toolkit-view')[1].textContent.includes('The slope is 0.05.')"
@@ -214,3 +215,38 @@ def test_the_harness_sees_what_a_reader_cannot_use(lab, open_notebook):
     assert move(notebook.page, handle) is None
     findings = " ".join(axe_findings(notebook.page))
     assert "aria-input-field-name" in findings and "image-alt" in findings
+
+
+def test_callbacks_during_a_running_cell_take_nothing_from_it(lab, open_notebook):
+    cells = [
+        *GOOD[:2],
+        """
+        for number in range(8):
+            axes = style.axes(width=2, height=1)
+            time.sleep(0.1)
+            axes.set_title(f"cell {number}")
+            show(axes, alt=f"Picture {number} of the cell.")
+        """,
+    ]
+    write(lab.folder, "busy.ipynb", cells)
+    notebook = open_notebook("busy.ipynb")
+    notebook.run_all()
+    page = notebook.page
+    handle = page.get_by_role("slider", name="slope (m/s)").first
+    page.evaluate(
+        "() => { const notebook = jupyterapp.shell.currentWidget.content; notebook.activeCellIndex = 2;"
+        " window.finished = false;"
+        " jupyterapp.commands.execute('notebook:run-cell').then(() => { window.finished = true; }); }"
+    )
+    handle.focus()
+    presses = 0
+    while not page.evaluate("() => window.finished"):
+        page.keyboard.press("ArrowLeft" if presses % 2 else "ArrowRight")
+        presses += 1
+        page.wait_for_timeout(40)
+    assert presses >= 8
+    outputs = page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets[2].model.outputs.toJSON()")
+    assert [one["data"]["text/plain"] for one in outputs] == [f"Picture {number} of the cell." for number in range(8)]
+    assert all("image/png" in one["data"] for one in outputs) and notebook.problems() == []
+    page.keyboard.press("Home")
+    page.wait_for_function("() => document.querySelectorAll('.toolkit-view')[1].textContent.includes('slope is -0.10')")

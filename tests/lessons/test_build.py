@@ -151,10 +151,10 @@ def test_scrub_drops_what_differs_from_run_to_run():
         "x",
         outputs=[*pieces, v4.new_output("stream", name="stderr", text="w"), output],
         execution_count=9,
-        metadata={"execution": {"iopub.status.busy": "2026"}, "collapsed": True, "tags": ["keep"], "scrolled": False, "trusted": True},
+        metadata={"execution": {"iopub.status.busy": "2026"}, "collapsed": True, "tags": ["keep"], "trusted": True},
     )
     notebook = v4.new_notebook(
-        cells=[cell], metadata={"widgets": {"state": 1}, "language_info": {"version": "3.1"}, "x": 1}
+        cells=[cell], metadata={"widgets": {"state": 1}, "language_info": {"name": "python", "version": "3.1"}, "x": 1}
     )
     build.scrub(notebook)
     assert set(notebook.metadata) == {"kernelspec", "language_info"} and dict(cell.metadata) == {"tags": ["keep"]}

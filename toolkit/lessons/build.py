@@ -17,6 +17,8 @@ from typing import Any
 
 TIMEOUT = 120  # seconds a cell
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+# As in the tests, which compare with what a build stores.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOOLKIT_QUIET": "1", "TOOLKIT_OFFLINE": "1"}
 _KEPT_CELL_METADATA = frozenset({"tags", "jupyter", "slideshow"})
 _METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -62,8 +64,7 @@ def execute(notebook: Any, folder: Path, *, timeout: int = TIMEOUT) -> None:
     root = str(Path(__file__).resolve().parents[2])
     with tempfile.TemporaryDirectory(prefix="toolkit-build-") as private:
         environment = os.environ | {
-            "OMP_NUM_THREADS": "1",
-            "TOOLKIT_QUIET": "1",
+            **_ENVIRONMENT,
             "IPYTHONDIR": private,  # no start-up files of the reader's
             "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
         }

@@ -203,6 +203,7 @@ def toggle(label: str, options: Sequence[Any] | Mapping[str, Any], value: Any = 
         value=listed[0][1] if value is None else value,
         description=_label(label, ""),
         style={"description_width": "initial", "button_width": "initial"},
+        layout=widgets.Layout(width="max-content", max_width="100%"),
     )
 
 

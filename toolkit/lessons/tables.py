@@ -30,6 +30,8 @@ class Table:
             return f"<tr>{cells}</tr>"
 
         above = "caption-side:top;text-align:left;color:inherit;font-weight:bold;padding:4px 0"
+        if len(self.caption) <= 80:  # on one line, even above a narrow table
+            above += ";white-space:nowrap"
         title = f'<caption style="{above}">{html.escape(self.caption)}</caption>' if self.caption else ""
         head = row(self.headers, "th", f"font-weight:bold;border-bottom:{rule};")
         body = "".join(
