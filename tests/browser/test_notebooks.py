@@ -71,8 +71,9 @@ def examine(notebook, shots: Path, name: str) -> None:
     """Hold one open notebook to everything that every lesson promises."""
     page = notebook.page
     notebook.run_all()
-    assert notebook.problems() == []
     shots.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=shots / f"{name}-before.png")
+    assert notebook.problems() == []
     unnamed, dead, times = [], [], []
     handles = page.query_selector_all(SLIDER)
     for index, handle in enumerate(handles):

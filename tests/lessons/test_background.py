@@ -100,7 +100,7 @@ def test_an_error_in_the_work_is_shown_and_the_next_run_starts_afresh():
     view = view_of(work)
     view.run()
     assert view.join(10)
-    assert isinstance(view.error, FloatingPointError) and "loss is &lt;nan&gt;" in view._status_html.value
+    assert isinstance(view.error, FloatingPointError) and "loss is &lt;nan&gt;" in view.status.value
     assert view.note.value == "Failed: begun" and view.progress.bar_style == "danger" and not view.run_button.disabled
     fail[0] = False
     view.run()

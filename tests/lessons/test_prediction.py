@@ -10,18 +10,18 @@ def make():
 def test_nothing_is_chosen_at_first_and_the_answer_waits():
     question = make()
     assert question.choices.value is None and question.show_button.disabled
-    assert "right" not in question._status_html.value
+    assert "right" not in question.status.value
 
 
 def test_a_choice_frees_the_answer():
     question = make()
     question.choices.value = "left"
-    assert not question.show_button.disabled and "It has more" not in question._status_html.value
+    assert not question.show_button.disabled and "It has more" not in question.status.value
     question.show_button.click()
-    assert "You predicted “left”; it is: right. It has more." in question._status_html.value
+    assert "You predicted “left”; it is: right. It has more." in question.status.value
     question.choices.value = "right"
     question.show_button.click()
-    assert "As you predicted: right." in question._status_html.value
+    assert "As you predicted: right." in question.status.value
 
 
 def test_the_page_without_a_kernel_shows_question_and_options_but_not_the_answer():

@@ -36,15 +36,14 @@ def counted(**options):
 
 
 def decoded(view) -> np.ndarray:
-    data, _ = view._repr_mimebundle_()
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(view.png)).convert("RGB"))
 
 
 def test_the_first_picture_is_there_before_anything_is_touched():
     view, calls = counted()
     assert calls == [3] and view.text == "There are 3 & more." and view.error is None and view.result == 3
-    assert "<title>There are 3 &amp; more.</title>" in view._picture_html.value
-    assert view._status_html.value.startswith('<div role="status"') and "&amp; more" in view._status_html.value
+    assert "<title>There are 3 &amp; more.</title>" in view.picture.value
+    assert view.status.value.startswith('<div role="status"') and "&amp; more" in view.status.value
 
 
 def test_a_change_gives_a_new_picture_and_sentence():
@@ -86,7 +85,14 @@ def test_one_output_for_three_readers():
     assert data["text/plain"] == "There are 3 & more."
     assert "application/vnd.jupyter.widget-view+json" in data
     assert metadata["image/png"] == {"alt": "There are 3 & more.", "width": 120, "height": 40}
-    assert decoded(view).shape == (80, 240, 3)
+    stored = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB"))
+    assert stored.shape == (80, 240, 3) and np.array_equal(stored, decoded(view))
+
+
+def test_svg_text_has_no_png():
+    view = View({"n": int_slider("n", 1, 0, 5)}, lambda n: n, lambda n: f'<svg width="{n}"></svg>', str)
+    assert view.png is None and view._repr_mimebundle_()[0]["image/svg+xml"] == '<svg width="1"></svg>'
+    assert 'aria-label="1"' in view.picture.value
 
 
 @pytest.mark.parametrize("where", ["compute", "draw", "describe"])
@@ -104,21 +110,19 @@ def test_an_error_is_shown_and_kept_and_goes_away(where):
     )
     view.controls["number"].value = 4
     assert isinstance(view.error, ArithmeticError)
-    assert 'role="alert"' in view._status_html.value and "&lt;four&gt; is too much" in view._status_html.value
-    assert "opacity" in view._picture_html.value, "the old picture is dimmed"
+    assert 'role="alert"' in view.status.value and "&lt;four&gt; is too much" in view.status.value
+    assert "opacity" in view.picture.value, "the old picture is dimmed"
     data, _ = view._repr_mimebundle_()
     assert data["text/plain"] == "ArithmeticError: <four> is too much" and "image/png" not in data
     view.controls["number"].value = 5
-    assert (
-        view.error is None and 'role="status"' in view._status_html.value and "opacity" not in view._picture_html.value
-    )
+    assert view.error is None and 'role="status"' in view.status.value and "opacity" not in view.picture.value
 
 
 def test_an_error_in_the_first_computation_is_shown_too():
     view = View({"n": int_slider("n", 0, 0, 5)}, lambda n: 1 // n, bar, str)
-    assert isinstance(view.error, ZeroDivisionError) and view.picture is None
+    assert isinstance(view.error, ZeroDivisionError) and view.drawn is None
     view.controls["n"].value = 1
-    assert view.error is None and view.picture is not None
+    assert view.error is None and view.drawn is not None
 
 
 def test_a_drawing_that_is_none_is_an_error():
@@ -240,7 +244,7 @@ def test_a_matplotlib_view_never_touches_pyplot():
     view = View({"slope": float_slider("slope", 0.0, -1, 1)}, lambda slope: slope, live, lambda s: f"slope {s:.2f}")
     first = decoded(view)
     view.controls["slope"].value = 1.0
-    assert not np.array_equal(first, decoded(view)) and "<img alt=" in view._picture_html.value
+    assert not np.array_equal(first, decoded(view)) and "<img alt=" in view.picture.value
     import sys
 
     assert "matplotlib.pyplot" not in sys.modules or sys.modules["matplotlib.pyplot"].get_fignums() == []

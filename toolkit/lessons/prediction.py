@@ -26,7 +26,7 @@ class Prediction(widgets.VBox):
         self.show_button = widgets.Button(
             description="Show the answer", disabled=True, layout=widgets.Layout(width="max-content")
         )
-        self._status_html = widgets.HTML('<div role="status"></div>')
+        self.status = widgets.HTML('<div role="status"></div>')
         self.choices.observe(self._chosen, "value")
         self.show_button.on_click(lambda _: self._reveal())
         super().__init__(
@@ -34,21 +34,21 @@ class Prediction(widgets.VBox):
                 widgets.HTML(f'<div style="line-height:1.4"><b>{html.escape(question)}</b></div>'),
                 self.choices,
                 self.show_button,
-                self._status_html,
+                self.status,
             ]
         )
         self.add_class("toolkit-view")
 
     def _chosen(self, _: object) -> None:
         self.show_button.disabled = self.choices.value is None
-        self._status_html.value = '<div role="status">Noted. Read on, or look at the answer.</div>'
+        self.status.value = '<div role="status">Noted. Read on, or look at the answer.</div>'
 
     def _reveal(self) -> None:
         verdict = (
             "As you predicted" if self.choices.value == self.answer else f"You predicted “{self.choices.value}”; it is"
         )
         text = html.escape(f"{verdict}: {self.answer}. {self.explanation}".strip())
-        self._status_html.value = f'<div role="status" style="line-height:1.4">{text}</div>'
+        self.status.value = f'<div role="status" style="line-height:1.4">{text}</div>'
 
     def reveal(self) -> str:
         """Return the answer as a sentence that does not depend on what the reader chose; for a later cell."""

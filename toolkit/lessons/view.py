@@ -12,6 +12,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from toolkit.core.errors import require
+from toolkit.core.svg import Svg
 from toolkit.lessons.controls import accessible_names
 from toolkit.lessons.picture import Picture, as_picture
 
@@ -36,7 +37,9 @@ class View(widgets.VBox):
     Attributes:
         controls: the widgets by name; set ``.value`` to do what a reader does.
         result: what ``compute`` returned last without an error.
-        picture: the last :class:`~toolkit.lessons.picture.Picture`, or None before the first.
+        picture: the HTML widget with the picture as ``<img alt=…>`` or ``<svg>``.
+        status: the HTML widget with the sentence (``role="status"``) or the error (``role="alert"``).
+        drawn: the last :class:`~toolkit.lessons.picture.Picture`, or None before the first.
         text: the last sentence, or the last error's.
         error: the exception of the last computation, or None.
         lock: held while computing and drawing; take it to change what they read.
@@ -61,12 +64,12 @@ class View(widgets.VBox):
         self.controls, self.compute, self.draw, self.describe = dict(controls), compute, draw, describe
         self.defaults = {name: control.value for name, control in controls.items()}
         self.result: Any = None
-        self.picture: Picture | None = None
+        self.drawn: Picture | None = None
         self.text = ""
         self.error: Exception | None = None
-        self._picture_html = widgets.HTML()
-        self._status_html = widgets.HTML()
-        self._status_html.add_class("toolkit-status")
+        self.picture = widgets.HTML()
+        self.status = widgets.HTML()
+        self.status.add_class("toolkit-status")
         self.reset_button = widgets.Button(
             description="Reset", tooltip="Back to the first setting", layout=widgets.Layout(width="80px")
         )
@@ -83,11 +86,19 @@ class View(widgets.VBox):
             layout=widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="2px 14px"),
         )
         head = [widgets.HTML(f"<b>{html.escape(title)}</b>")] if title else []
-        return [*head, panel, self._picture_html, self._status_html, *accessible_names()]
+        return [*head, panel, self.picture, self.status, *accessible_names()]
 
     def _changed(self, _: object) -> None:
         if not self._held:
             self.refresh()
+
+    @property
+    def png(self) -> bytes | None:
+        """The present picture as PNG, or None before the first and where ``draw`` gave SVG text."""
+        drawn = self.drawn
+        if drawn is None:
+            return None
+        return drawn.svg.to_png() if isinstance(drawn.svg, Svg) else drawn.png
 
     def values(self) -> dict[str, Any]:
         """Return what ``compute`` would be called with now."""
@@ -138,9 +149,9 @@ class View(widgets.VBox):
         """Draw and describe ``result``."""
         with self.lock:
             picture, text = as_picture(self.draw(result)), str(self.describe(result))
-            self.result, self.picture, self.text, self.error = result, picture, text, None
-            self._picture_html.value = picture.to_html(text)
-            self._status_html.value = f'<div role="status" style="line-height:1.4">{html.escape(text)}</div>'
+            self.result, self.drawn, self.text, self.error = result, picture, text, None
+            self.picture.value = picture.to_html(text)
+            self.status.value = f'<div role="status" style="line-height:1.4">{html.escape(text)}</div>'
 
     def show_error(self, error: Exception) -> None:
         """Say what went wrong where the reader looks; the picture, now out of date, is dimmed."""
@@ -148,21 +159,21 @@ class View(widgets.VBox):
             self.error = error
             self.text = f"{type(error).__name__}: {error}"
             message = html.escape(self.text).replace("\n", "<br>")
-            self._status_html.value = (
+            self.status.value = (
                 '<div role="alert" style="line-height:1.4;border-left:4px solid #D55E00;padding-left:8px">'
                 f"{message}</div>"
             )
-            if self.picture is not None:
-                old = self.picture.to_html("The picture of the setting before this error.")
-                self._picture_html.value = f'<div style="opacity:0.35">{old}</div>'
+            if self.drawn is not None:
+                old = self.drawn.to_html("The picture of the setting before this error.")
+                self.picture.value = f'<div style="opacity:0.35">{old}</div>'
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """One output for three readers: the live widget, a picture, and a sentence."""
         data = dict(super()._repr_mimebundle_(**options) or {})
         with self.lock:
-            if self.picture is None or self.error is not None:
+            if self.drawn is None or self.error is not None:
                 return data | {"text/plain": self.text}, {}
-            bundle, metadata = self.picture.to_bundle(self.text)
+            bundle, metadata = self.drawn.to_bundle(self.text)
         return data | bundle, metadata
 
     def __repr__(self) -> str:
