@@ -182,6 +182,12 @@ def test_what_would_need_a_pickle_is_refused_when_saving(tmp_path, bad):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("array", [np.array(["text"]), np.array([None]), np.zeros(2, dtype=">f4")])
+def test_arrays_that_are_no_numbers(tmp_path, array):
+    with pytest.raises(TypeError, match=r"'x' as an array of numbers\n  actual:   dtype"):
+        save_checkpoint(tmp_path / "c", {"x": array})
+
+
 def test_a_pickle_is_never_executed(tmp_path):
     class Evil:
         def __reduce__(self):
@@ -189,10 +195,10 @@ def test_a_pickle_is_never_executed(tmp_path):
 
     torch.save({"format": "toolkit-checkpoint/1", "state": Evil()}, tmp_path / "c")
     with pytest.raises(CheckpointError, match="another archive"):
-        load_checkpoint(tmp_path / "c", {})
+        load_checkpoint(tmp_path / "c")
     (tmp_path / "d").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(CheckpointError, match="truncated or foreign"):
-        load_checkpoint(tmp_path / "d", {})
+        load_checkpoint(tmp_path / "d")
     assert not (tmp_path / "owned").exists()
 
 
@@ -232,14 +238,15 @@ def test_foreign_files(tmp_path):
     (tmp_path / "page.html").write_text("<html>404</html>")
     for path in tmp_path.iterdir():
         with pytest.raises(CheckpointError, match=str(path)):
-            load_checkpoint(path, {})
+            load_checkpoint(path)
     with pytest.raises(FileNotFoundError):
-        load_checkpoint(tmp_path / "absent", {})
+        load_checkpoint(tmp_path / "absent")
 
 
 @pytest.mark.parametrize(
     ("other", "complaint"),
     [
+        ({}, r"unexpected \['x'\]"),
         ({"y": torch.zeros(3)}, r"missing \['y'\], unexpected \['x'\]"),
         ({"x": torch.zeros(3), "y": torch.zeros(1)}, r"missing \['y'\]"),
         ({"x": torch.zeros(4)}, "'x'.*\n.*shape"),
@@ -265,19 +272,19 @@ class _Config:
 
 def test_configs_are_compared_as_they_come_back(tmp_path):
     save_checkpoint(tmp_path / "c", {}, config=_Config())
-    assert load_checkpoint(tmp_path / "c", {}, config=_Config()).config == {"rate": 0.1, "sizes": [3, 4], "folder": "x"}
-    load_checkpoint(tmp_path / "c", {}, config={"folder": "x", "sizes": [3, 4], "rate": 0.1})
-    load_checkpoint(tmp_path / "c", {})
+    assert load_checkpoint(tmp_path / "c", config=_Config()).config == {"rate": 0.1, "sizes": [3, 4], "folder": "x"}
+    load_checkpoint(tmp_path / "c", config={"folder": "x", "sizes": [3, 4], "rate": 0.1})
+    load_checkpoint(tmp_path / "c")
     with pytest.raises(CheckpointError, match=r"(?s)rate=0\.2.*rate=0\.1") as caught:
-        load_checkpoint(tmp_path / "c", {}, config=_Config(rate=0.2))
+        load_checkpoint(tmp_path / "c", config=_Config(rate=0.2))
     assert "sizes" not in str(caught.value)
     with pytest.raises(CheckpointError, match="no rate"):
-        load_checkpoint(tmp_path / "c", {}, config={"sizes": [3, 4], "folder": "x"})
+        load_checkpoint(tmp_path / "c", config={"sizes": [3, 4], "folder": "x"})
 
 
 def test_a_config_with_nan_equals_itself(tmp_path):
     save_checkpoint(tmp_path / "c", {}, config={"x": float("nan")})
-    load_checkpoint(tmp_path / "c", {}, config={"x": float("nan")})
+    load_checkpoint(tmp_path / "c", config={"x": float("nan")})
 
 
 def test_a_config_that_is_not_plain():
@@ -288,10 +295,10 @@ def test_a_config_that_is_not_plain():
 def test_the_global_generators_only_if_asked(tmp_path):
     save_checkpoint(tmp_path / "without", {})
     with pytest.raises(CheckpointError, match="global generators"):
-        load_checkpoint(tmp_path / "without", {}, global_rng=True)
+        load_checkpoint(tmp_path / "without", global_rng=True)
     save_checkpoint(tmp_path / "with", {}, global_rng=True)
     first = torch.rand(1).item(), np.random.rand(), random.random()
-    load_checkpoint(tmp_path / "with", {}, global_rng=True)
+    load_checkpoint(tmp_path / "with", global_rng=True)
     assert (torch.rand(1).item(), np.random.rand(), random.random()) == first
 
 
@@ -305,7 +312,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         patch.setattr("toolkit.core.files.os.fsync", full)
         with pytest.raises(WriteError, match="the disk is full"):
             save_checkpoint(tmp_path / "c", {"x": torch.ones(1)}, step=2)
-    assert load_checkpoint(tmp_path / "c", {}).step == 1
+    assert load_checkpoint(tmp_path / "c").step == 1
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
@@ -316,5 +323,5 @@ def test_only_the_named_part_of_a_large_storage_is_written(tmp_path):
 
 def test_repr_is_short(tmp_path):
     save_checkpoint(tmp_path / "c", {"x": torch.zeros(1000)}, step=4, history={"metrics": {"loss": {}}})
-    assert repr(load_checkpoint(tmp_path / "c", {})) == "Checkpoint(step=4, metrics=['loss'])"
+    assert repr(load_checkpoint(tmp_path / "c")) == "Checkpoint(step=4, metrics=['loss'])"
     assert checkpoints.Checkpoint(0, {}, None).config is None

@@ -162,7 +162,7 @@ def test_kill_9_in_the_middle_of_a_checkpoint(unbroken, tmp_path, deadly_write, 
     arguments = [sys.executable, "-c", _SCRIPT, __file__, str(checkpoint), str(deadly_write), moment]
     done = subprocess.run(arguments, cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == -signal.SIGKILL
-    killed_after = load_checkpoint(checkpoint, {}).step
+    killed_after = load_checkpoint(checkpoint).step
     assert 0 < killed_after < N_STEPS
     assert len(list(tmp_path.iterdir())) == 2  # the whole checkpoint and the half-written next one
     torch.manual_seed(999)
@@ -199,7 +199,7 @@ def test_stopped_before_the_first_step(tmp_path):
     history = run.train(stop=stop, checkpoint=tmp_path / "c")
     assert history.interrupted
     assert history.n_steps == 0
-    assert load_checkpoint(tmp_path / "c", {}).step == 0
+    assert load_checkpoint(tmp_path / "c").step == 0
 
 
 def test_ctrl_c_finishes_the_step_and_saves(unbroken, tmp_path):
@@ -238,7 +238,7 @@ def test_a_step_that_is_broken_off_is_not_saved(unbroken, tmp_path, how):
     stopped = train(step, N_STEPS, state=run.state, checkpoint=tmp_path / "c", checkpoint_every=2, global_rng=True)
     assert stopped.interrupted
     assert stopped.n_steps == 5
-    assert load_checkpoint(tmp_path / "c", {}).step == 4
+    assert load_checkpoint(tmp_path / "c").step == 4
     run = Run()
     train(run.step, N_STEPS, state=run.state, checkpoint=tmp_path / "c", global_rng=True)
     assert run == reference
@@ -267,7 +267,7 @@ def test_another_exception_propagates_and_the_last_checkpoint_stays(tmp_path):
 
     with pytest.raises(ArithmeticError, match="diverged"):
         train(step, 9, checkpoint=tmp_path / "c", checkpoint_every=2)
-    assert load_checkpoint(tmp_path / "c", {}).step == 4
+    assert load_checkpoint(tmp_path / "c").step == 4
 
 
 def test_zero_steps(tmp_path):
@@ -307,7 +307,7 @@ def test_resume_false_starts_anew(tmp_path):
     with pytest.raises(CheckpointError):
         train(lambda index: {"x": 1}, 2, checkpoint=tmp_path / "c")
     assert train(lambda index: {"x": 1}, 2, checkpoint=tmp_path / "c", resume=False).n_steps == 2
-    assert load_checkpoint(tmp_path / "c", {}).step == 2
+    assert load_checkpoint(tmp_path / "c").step == 2
 
 
 def test_a_checkpoint_that_cannot_be_written(tmp_path):
@@ -374,6 +374,12 @@ def test_evaluation_comes_after_the_last_step_too():
     assert done == [5]
 
 
+def test_a_checkpoint_with_a_state_is_not_taken_for_one_without(tmp_path):
+    Run().train(2, checkpoint=tmp_path / "c")
+    with pytest.raises(CheckpointError, match="unexpected"):
+        train(lambda index: None, 3, checkpoint=tmp_path / "c")
+
+
 def test_values_are_taken_before_the_next_step_overwrites_them():
     buffer = torch.zeros(())
 
@@ -400,7 +406,7 @@ def test_checkpoints_are_written_by_time(tmp_path, monkeypatch):
     steps = []
 
     def step(index):
-        steps.append(load_checkpoint(tmp_path / "c", {}).step if index else 0)
+        steps.append(load_checkpoint(tmp_path / "c").step if index else 0)
 
     train(step, 4, checkpoint=tmp_path / "c")
     assert steps == [0, 1, 2, 3]

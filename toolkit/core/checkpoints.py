@@ -83,7 +83,7 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: str | os.PathLike[str],
-    state: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
     *,
     config: object = None,
     global_rng: bool = False,
@@ -92,8 +92,8 @@ def load_checkpoint(
 
     Args:
         path: a file of :func:`save_checkpoint`.
-        state: the same names as at saving, with objects of the same shapes on any device. An empty mapping
-            restores nothing and only reads.
+        state: the same names as at saving, with objects of the same shapes on any device. ``None`` restores nothing
+            and only reads.
         config: if given, must equal the saved one.
         global_rng: also restore the global generators of torch, NumPy and Python.
 
@@ -109,7 +109,7 @@ def load_checkpoint(
     saved_config = json.loads(content["config"])
     if config is not None:
         _compare_configs(path, saved_config, plain_config(config))
-    if state:
+    if state is not None:
         _same_names(path, content["state"], state)
         for name, value in state.items():
             try:
@@ -199,7 +199,12 @@ def _plain(value: Any, name: str) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
-        return {_ARRAY: torch.from_numpy(np.array(value, order="C"))}
+        try:
+            return {_ARRAY: torch.from_numpy(np.array(value, order="C"))}
+        except (TypeError, ValueError):  # of objects, of text, of foreign byte order
+            reject(
+                "save_checkpoint", "state", f"{name!r} as an array of numbers", f"dtype {value.dtype}", kind=TypeError
+            )
     if isinstance(value, Mapping):
         kind = Counter if isinstance(value, Counter) else dict
         return kind({_plain(key, name): _plain(item, f"{name}/{key}") for key, item in value.items()})

@@ -19,6 +19,7 @@ from toolkit.core.progress import progress_bar
 Metrics = Mapping[str, Any]
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
 _SECONDS_BETWEEN_READINGS = 0.2
+_MOST_UNREAD = 1000
 
 
 def train(
@@ -151,6 +152,8 @@ class _Log:
                 values.append(float("nan"))
             else:
                 values.append(_number(name, value))
+        if len(self._pending) >= _MOST_UNREAD:
+            self._read()
 
     def latest(self, name: str | None) -> str:
         self._read()
