@@ -27,6 +27,7 @@ class Page:
     Attributes:
         images: pixels, full intensity is ``pixel_max``.
         pixel_max: of the data set.
+        title: of the data set.
         class_name: what they show.
         first: which image of the class is the first one here, from 1.
         count: how many of the class are bundled.
@@ -35,6 +36,7 @@ class Page:
 
     images: UInt8[Tensor, "images height width"]
     pixel_max: int
+    title: str
     class_name: str
     first: int
     count: int
@@ -74,12 +76,13 @@ def page_of(name: str, label: int, page: int = 1) -> Page:
     images = data.images[data.labels == label]
     start = min((page - 1) * PAGE, max(len(images) - PAGE, 0))
     shown = images[start : start + PAGE]
-    return Page(shown, data.train.pixel_max, data.class_names[label], start + 1, len(images), data.caption)
+    return Page(shown, data.train.pixel_max, data.title, data.class_names[label], start + 1, len(images), data.caption)
 
 
 def draw(page: Page) -> Svg:
     """Draw the images in three rows."""
-    title = f"{page.class_name}: images {page.first} to {page.first + len(page.images) - 1} of {page.count}"
+    last = page.first + len(page.images) - 1
+    title = f"{page.title}, class {page.class_name}: images {page.first} to {last} of {page.count}"
     return image_grid(page.images / page.pixel_max, columns=8, size=56, title=title)
 
 
