@@ -125,6 +125,14 @@ def test_a_folder_will_do_as_a_path(tmp_path):
     assert sprites.load(other).grid.sizes == SMALL.sizes
 
 
+def test_a_relative_path_outlives_a_change_of_folder(tmp_path, monkeypatch):
+    shapes_hdf5(tmp_path / "3dshapes.h5")
+    monkeypatch.chdir(tmp_path)
+    stored = shapes3d.load("3dshapes.h5")
+    monkeypatch.chdir("/")
+    assert stored.render([[0] * 6]).shape == (1, 3, 64, 64)
+
+
 def test_images_in_another_order_are_sorted(tmp_path):
     arrays = sprite_arrays()
     order = np.random.default_rng(0).permutation(len(SMALL))
@@ -238,7 +246,9 @@ def test_a_broken_archive_is_one_clear_error(name, tmp_path):
     assert "allow_pickle" not in text or "cannot be loaded" in text
 
 
-@pytest.mark.parametrize("name", ["missing", "no hdf5", "truncated", "without labels", "float", "incomplete", "group"])
+@pytest.mark.parametrize(
+    "name", ["missing", "no hdf5", "truncated", "without labels", "float", "channels first", "incomplete", "group"]
+)
 def test_a_broken_hdf5_file_is_one_clear_error(name, tmp_path):
     h5py = pytest.importorskip("h5py")
     path = tmp_path / "3dshapes.h5"
@@ -251,6 +261,8 @@ def test_a_broken_hdf5_file_is_one_clear_error(name, tmp_path):
         shapes_hdf5(path, labels=None)
     elif name == "float":
         shapes_hdf5(path, images=np.zeros((len(SMALL_3D), 64, 64, 3), np.float32))
+    elif name == "channels first":
+        shapes_hdf5(path, images=np.zeros((len(SMALL_3D), 3, 64, 64), np.uint8))
     elif name == "incomplete":
         shapes_hdf5(path, labels=np.zeros((len(SMALL_3D), 6)))
     elif name == "group":

@@ -56,7 +56,7 @@ def _load(
     (file,) = entry.files
 
     def read(paths: dict[str, Path]) -> Parsed:
-        found = paths[file.name]
+        found = paths[file.name].absolute()  # it may be read again after a change of folder
         # A file that the caller names may be a copy in other bytes, or of a part; its content is checked all the same.
         if path is None:
             verify(file, found)
@@ -72,11 +72,13 @@ def _load(
 
 def _is_hdf5(path: str | os.PathLike[str] | None) -> bool:
     """Return which of the two files of dSprites is meant: by its ending, or by what lies in the folder."""
-    if path is not None and not os.path.isdir(path):
-        return str(path).endswith((".h5", ".hdf5"))
+    given = None if path is None else Path(path).expanduser()
+    if given is not None and not given.is_dir():
+        return given.suffix in (".h5", ".hdf5")
     files = {name: find("load", name).files[0].name for name in ("dsprites", "dsprites_hdf5")}
     there = {
-        name: os.path.exists(Path(path or cache_folder(find("load", name))) / file) for name, file in files.items()
+        name: ((cache_folder(find("load", name)) if given is None else given) / file).exists()
+        for name, file in files.items()
     }
     return there["dsprites_hdf5"] and not there["dsprites"]
 
@@ -150,7 +152,8 @@ def _require_keys(path: Path, found: Sequence[str], wanted: Sequence[str]) -> No
 def _require_images(
     path: Path, shape: tuple[int, ...], dtype: np.dtype, n_images: int, n_dimensions: int
 ) -> tuple[int, ...]:
-    if dtype != np.uint8 or len(shape) != n_dimensions + 1 or shape[0] != n_images:
+    good = dtype == np.uint8 and len(shape) == n_dimensions + 1 and shape[0] == n_images
+    if not good or (n_dimensions == 3 and shape[3] != 3):
         kind = "height, width" if n_dimensions == 2 else "height, width, 3"
         raise DamagedFile(f"{path.name}: images are {dtype} {shape}, expected uint8 ({n_images}, {kind})")
     return tuple(int(size) for size in shape[1:])
