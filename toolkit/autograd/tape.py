@@ -571,16 +571,20 @@ def matched(operation: Operation, a: Any, b: Any) -> tuple[Any, Any]:
 
 
 def _operand(operation: Operation, value: Any, position: int) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) is bool:
+        # Not every library computes with floating-point arrays and truth values.
+        return int(value)
     if type(value) in _SCALARS or isinstance(value, Variable):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     return as_variable(value, operation.name, f"input {position}")
 
 
 def _refuse(operation: Operation, arrays: Sequence[Any], error: Exception) -> NoReturn:
     """Turn an array library's complaint into one that names the operation, what it expects and what came."""
-    if isinstance(error, MemoryError) or hasattr(error, "operation"):
+    if isinstance(error, MemoryError | ArithmeticError | Warning) or hasattr(error, "operation"):
+        # Overflow under ``numpy.errstate(over="raise")``, say, is no complaint about the inputs' kind.
         raise error
     check_operands(operation, arrays)
     actual = ", ".join(

@@ -415,6 +415,8 @@ def _compared(name: str, symbol: str) -> Any:
         if other is None or isinstance(other, str):
             return NotImplemented
         operand = other.item() if isinstance(other, np.generic) else other
+        if type(operand) is bool and "bool" not in str(self.dtype):
+            operand = int(operand)
         value: Any = operand
         if not isinstance(operand, int | float):
             value = as_variable(operand, symbol, "other").data
