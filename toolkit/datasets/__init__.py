@@ -11,13 +11,16 @@ checksum before it is parsed, nothing is unpickled, and no archive is ever extra
 * :mod:`~toolkit.datasets.download`, :mod:`~toolkit.datasets.verification`: from an address to a verified file;
 * :mod:`~toolkit.datasets.formats`, :mod:`~toolkit.datasets.archives`: from a verified file to arrays;
 * :mod:`~toolkit.datasets.inventory`: ``overview``, what is here and what is not;
-* :mod:`~toolkit.datasets.sprites`, :mod:`~toolkit.datasets.shapes3d`: renderers.
+* :mod:`~toolkit.datasets.sprites`, :mod:`~toolkit.datasets.shapes3d`: renderers, over the grids of factors in
+  :mod:`~toolkit.datasets.factors`; :mod:`~toolkit.datasets.stored` gives images kept in a file the same interface.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from toolkit.datasets.factors import FactorGrid as FactorGrid
+    from toolkit.datasets.factors import batches as batches
     from toolkit.datasets.images import Dataset as Dataset
     from toolkit.datasets.images import Split as Split
     from toolkit.datasets.images import load as load
@@ -28,13 +31,19 @@ if TYPE_CHECKING:
     from toolkit.datasets.samples import Photograph as Photograph
     from toolkit.datasets.samples import imagenet_classes as imagenet_classes
     from toolkit.datasets.samples import photograph as photograph
+    from toolkit.datasets.stored import StoredImages as StoredImages
+    from toolkit.datasets.stored import from_arrays as from_arrays
 
 _HOMES = {
     "Availability": "inventory",
     "Dataset": "images",
     "DatasetUnavailable": "lookup",
+    "FactorGrid": "factors",
     "Split": "images",
+    "StoredImages": "stored",
+    "batches": "factors",
     "fetch": "lookup",
+    "from_arrays": "stored",
     "load": "images",
     "overview": "inventory",
     "Photograph": "samples",
