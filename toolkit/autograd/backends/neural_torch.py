@@ -23,6 +23,8 @@ _layer_norm_backward = _aten.native_layer_norm_backward.default._op
 _embedding_backward = _aten.embedding_dense_backward.default._op
 
 _ONE = (1, 1)
+_NO_LABEL = -(1 << 62)
+"""The label that torch leaves out; its own default, -100, would hide mistakes."""
 _REDUCTION: dict[str, Any] = {"none": 0, "mean": 1, "sum": 2}
 
 
@@ -105,7 +107,7 @@ class NeuralTorch(NeuralRules):
 
     def cross_entropy(self, x: Any, labels: Any, *, reduction: str) -> tuple[Any, Any, Any]:
         log_probabilities = torch.log_softmax(x, 1)
-        loss = torch._C._nn.nll_loss_nd(log_probabilities, labels, None, _REDUCTION[reduction], -100)
+        loss = torch._C._nn.nll_loss_nd(log_probabilities, labels, None, _REDUCTION[reduction], _NO_LABEL)
         return loss, log_probabilities, labels
 
     def cross_entropy_backward(self, g: Any, log_probabilities: Any, labels: Any, node: Any, reduction: str) -> Any:

@@ -4,10 +4,13 @@ import operator
 from typing import Any
 
 import numpy as np
+import torch
 
-from toolkit.autograd.tape import Variable, as_variable
+from toolkit.autograd.operation import Operation
+from toolkit.autograd.tape import Variable, apply, as_variable
 from toolkit.core.errors import argument_error
 
+_INT64 = frozenset({torch.int64, np.dtype(np.int64)})
 _REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -17,7 +20,7 @@ def floating(operation: str, argument: str, value: Any, *, like: Variable | None
     Raises:
         TypeError: no array, another array library, or another dtype.
     """
-    variable = as_variable(value, operation, argument)
+    variable = value if type(value) is Variable else as_variable(value, operation, argument)
     data = variable.data
     if like is None:
         if not variable.backend.is_floating(data):
@@ -45,19 +48,17 @@ def shaped(operation: str, argument: str, value: Any, shape: tuple[int, ...], li
     return variable
 
 
-def integers(operation: str, argument: str, value: Any, limit: int, like: Variable) -> Any:
-    """Return integers from 0 to ``limit - 1`` as an array of the library of ``like``.
+def integers(operation: str, argument: str, value: Any, like: Variable) -> Any:
+    """Return integers as an array of the library of ``like``, 64 bits wide.
 
     Args:
         operation: the function, for errors.
         argument: the argument, for errors.
         value: integer array or Variable; NumPy arrays, lists and Python integers go with every library.
-        limit: how many values there are.
         like: whose library and device.
 
     Raises:
         TypeError: not integers, or an array of a third library.
-        ValueError: an integer out of range.
     """
     array = value.data if isinstance(value, Variable) else value
     backend = like.backend
@@ -69,16 +70,39 @@ def integers(operation: str, argument: str, value: Any, limit: int, like: Variab
         array = host.astype(np.int64) if host.size == 0 and not isinstance(value, np.ndarray) else host
         if array.dtype.kind in "iu":
             array = backend.from_numpy(array.astype(np.int64, copy=False), like.data)
+    if array.dtype in _INT64:
+        return array
     kind = str(array.dtype).rsplit(".", 1)[-1]
     if "int" not in kind:
         raise argument_error(operation, argument, "integers", f"dtype {array.dtype}", kind=TypeError)
-    if kind != "int64":
-        array = backend.astype(array, backend.arange(0, array))
+    return array if kind == "int64" else backend.astype(array, backend.arange(0, array))
+
+
+def look_up(
+    operation: Operation, inputs: tuple, params: dict | None, *, argument: str, limit: int, like: Variable
+) -> Variable:
+    """Apply an operation whose input ``argument``, the only one of integers, must lie from 0 to ``limit - 1``.
+
+    Raises:
+        ValueError: an integer out of range.
+    """
+    (array,) = (value for value in inputs if type(value) is not Variable)
+    # torch's kernels look themselves on a CPU; on a GPU they break the whole process, and NumPy counts from the end.
+    if type(array) is not torch.Tensor or not array.is_cpu:
+        _in_range(operation.name, argument, array, limit, like)
+    try:
+        return apply(operation, inputs, params)
+    except (ValueError, IndexError):
+        _in_range(operation.name, argument, array, limit, like)
+        raise
+
+
+def _in_range(operation: str, argument: str, array: Any, limit: int, like: Variable) -> None:
+    backend = like.backend
     if backend.size(array):
         low, high = backend.item(backend.min(array)), backend.item(backend.max(array))
         if low < 0 or high >= limit:
             raise argument_error(operation, argument, f"integers from 0 to {limit - 1}", low if low < 0 else high)
-    return array
 
 
 def pair(operation: str, argument: str, value: Any, least: int) -> tuple[int, int]:

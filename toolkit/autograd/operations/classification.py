@@ -6,7 +6,7 @@ import numpy as np
 
 from toolkit.autograd.backends.windows import volume
 from toolkit.autograd.operation import EXTRA, OUTPUT, Operation
-from toolkit.autograd.operations.arguments import floating, integers, reduction_name, shaped
+from toolkit.autograd.operations.arguments import floating, integers, look_up, reduction_name, shaped
 from toolkit.autograd.operations.reductions import normalized_axis
 from toolkit.autograd.operations.reductions import sum as total
 from toolkit.autograd.operations.shaping import reshape
@@ -106,23 +106,25 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Variable
     """
     logits = floating("cross_entropy", "logits", logits)
     reduction = reduction_name("cross_entropy", reduction)
-    if logits.ndim == 0 or (logits.ndim == 1 and logits.size == 0):
-        raise argument_error("cross_entropy", "logits", "shape (samples, classes, ...) or (classes,)", logits.shape)
-    axis = 1 if logits.ndim > 1 else 0
-    shape = (*logits.shape[:axis], *logits.shape[axis + 1 :])
+    whole = logits.shape
+    if not whole or whole == (0,):
+        raise argument_error("cross_entropy", "logits", "shape (samples, classes, ...) or (classes,)", whole)
+    axis = 1 if len(whole) > 1 else 0
+    shape = (*whole[:axis], *whole[axis + 1 :])
     if reduction == "mean" and volume(shape) == 0:
-        raise argument_error("cross_entropy", "logits", "at least one sample for a mean", f"shape {logits.shape}")
+        raise argument_error("cross_entropy", "logits", "at least one sample for a mean", f"shape {whole}")
     if _are_probabilities(labels, logits):
         likely = shaped("cross_entropy", "labels", labels, logits.shape, logits)
         losses = -total(likely * log_softmax(logits, axis), axis)
         return losses if reduction == "none" else total(losses) * (1.0 / volume(shape) if reduction == "mean" else 1.0)
-    array = integers("cross_entropy", "labels", labels, logits.shape[axis], logits)
+    array = integers("cross_entropy", "labels", labels, logits)
     if tuple(array.shape) != shape:
         expected = f"shape {shape}, as logits without the classes"
         raise argument_error("cross_entropy", "labels", expected, tuple(array.shape))
     if axis == 0:
         logits, array = reshape(logits, (1, *logits.shape)), logits.backend.reshape(array, (1,))
-    loss = apply(_CROSS_ENTROPY, (logits, array), {"reduction": reduction})
+    params = {"reduction": reduction}
+    loss = look_up(_CROSS_ENTROPY, (logits, array), params, argument="labels", limit=whole[axis], like=logits)
     return reshape(loss, ()) if axis == 0 and reduction == "none" else loss
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.autograd.operation import Operation
-from toolkit.autograd.operations.arguments import floating, integers
+from toolkit.autograd.operations.arguments import floating, integers, look_up
 from toolkit.autograd.registry import Sample, differentiable
 from toolkit.autograd.tape import Variable, apply
 from toolkit.core.errors import argument_error
@@ -49,7 +49,8 @@ def embedding(ids: Any, weight: Any) -> Variable:
     weight = floating("embedding", "weight", weight)
     if weight.ndim != 2:
         raise argument_error("embedding", "weight", "shape (rows, features)", weight.shape)
-    return apply(_EMBEDDING, (integers("embedding", "ids", ids, weight.shape[0], weight), weight))
+    array = integers("embedding", "ids", ids, weight)
+    return look_up(_EMBEDDING, (array, weight), None, argument="ids", limit=weight.shape[0], like=weight)
 
 
 def embedding_gradient(g: Any, ids: Any, *, shape: tuple[int, ...]) -> Variable:
