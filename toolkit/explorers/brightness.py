@@ -119,17 +119,17 @@ def describe(tangent: Tangent) -> str:
     sweep, place = tangent.sweep, tangent.place
     here = (
         f"At brightness {tangent.brightness:.2f} the layer is repeated {sweep.repetitions[place]} times, the loss is "
-    )
-    here += f"{sweep.loss[place]:.3f} and its slope {sweep.slope[place]:.3f}."
+        f"{sweep.loss[place]:.3f} and its slope {sweep.slope[place]:.3f}."
+    ).replace("-", "−")
     ahead = [jump for jump in sweep.jumps if jump >= place]
     if not ahead:
         return f"{here} No jump lies ahead: the depth no longer changes."
     jump = ahead[0]
     before, after = sweep.repetitions[jump], sweep.repetitions[jump + 1]
-    change = sweep.loss[jump + 1] - sweep.loss[jump]
+    change = f"{sweep.loss[jump + 1] - sweep.loss[jump]:+.3f}".replace("-", "−")
     return (
         f"{here} At {sweep.brightness[jump]:.2f} the depth goes from {before} to {after} and the loss jumps by "
-        f"{change:+.3f}, which no slope announces."
+        f"{change}, which no slope announces."
     )
 
 

@@ -101,7 +101,7 @@ def _again() -> Claim:
     return Claim(
         "Backward is made of differentiable operations, so gradients have gradients.",
         "4.2",
-        f"tanh differentiated three times: {'within 1e-12 of exact' if error < 1e-12 else f'{error:.0e} off'}",
+        f"tanh differentiated three times: {'within 10⁻¹² of exact' if error < 1e-12 else f'{error:.0e} off'}",
         error < 1e-12,
     )
 

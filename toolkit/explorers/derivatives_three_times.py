@@ -159,6 +159,6 @@ def explore_derivatives_three_times() -> View:
     """Return a view of a function and its derivatives, with a choice of the function and of the highest order."""
     chosen = {
         "function": controls.choice("function", list(FUNCTIONS)),
-        "order": controls.int_slider("how often differentiated", HIGHEST, 0, HIGHEST),
+        "order": controls.int_slider("highest order", HIGHEST, 0, HIGHEST),
     }
     return View(chosen, differentiate_repeatedly, draw, describe)

@@ -19,7 +19,7 @@ SHOWN = 24
 """How many held-out digits the explorer offers."""
 
 _GAP, _PANEL = 15.0, 350.0
-_WIDTH, _HEIGHT = 690.0, 672.0  # pixels: room for the deepest graph, so that the page holds still
+_WIDTH, _HEIGHT = 690.0, 676.0  # pixels: room for the deepest graph, so that the page holds still
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,6 @@ def explore_dynamic_graphs() -> View:
     """Return a view of the graph that one call leaves behind, with sliders for the digit and the threshold."""
     chosen = {
         "index": controls.int_slider("held-out digit", 18, 0, SHOWN - 1),
-        "sure": controls.float_slider("stop when this sure", 0.9, 0.5, 0.98, step=0.02),
+        "sure": controls.float_slider("sure at", 0.9, 0.5, 0.98, step=0.02),
     }
     return View(chosen, call, draw, describe)

@@ -36,5 +36,5 @@ def traced() -> Iterator[None]:
 
 def array_bytes() -> int:
     """Return the bytes of NumPy arrays made while tracing and still alive."""
-    arrays = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)
-    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([arrays]).traces)
+    domain = np.lib.tracemalloc_domain
+    return sum(trace.size for trace in tracemalloc.take_snapshot().traces if trace.domain == domain)

@@ -18,8 +18,8 @@ from toolkit.explorers.naive_tape import Tensor
 from toolkit.lessons import View, controls
 from toolkit.lessons.svg import Series, line_chart
 
-STEPS, _HIDDEN, _IMAGES, _RATE = 16, 64, 400, 1e-4
-_TOP = 10.7  # of the chart, MB: it holds still while the slider moves
+STEPS, _HIDDEN, _IMAGES, _RATE = 12, 64, 300, 1e-4
+_TOP = 6.0  # of the chart, MB: it holds still while the slider moves
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,15 @@ def describe(trace: MemoryTrace) -> str:
     """Say what the curves show."""
     every = trace.collect_every
     often = "never runs" if not every else f"runs after every {'step' if every == 1 else f'{every} steps'}"
+    last, most = (f"{count / 1e6:.1f} MB" for count in (trace.naive[-1], max(trace.naive)))
+    on_the_way = "" if last == most else f" and {most} on the way"
     return (
-        f"The cycle collector {often}. After {len(trace.naive) - 1} steps the naive tape holds "
-        f"{trace.naive[-1] / 1e6:.1f} MB of arrays that nothing in the program refers to (at most "
-        f"{max(trace.naive) / 1e6:.1f} MB on the way), ours {trace.ours[-1] / 1e6:.1f} MB."
+        f"The cycle collector {often}. After {len(trace.naive) - 1} steps the naive tape holds {last}{on_the_way}, in "
+        f"arrays that nothing in the program refers to; ours holds {trace.ours[-1] / 1e6:.1f} MB."
     )
 
 
 def explore_memory_leak() -> View:
     """Return a view of the memory that training holds, with a slider for how often the cycle collector runs."""
-    slider = controls.int_slider("collector runs every … steps (0: never)", 0, 0, STEPS)
+    slider = controls.int_slider("collect every", 0, 0, STEPS, unit="steps")
     return View({"collect_every": slider}, measure_memory, draw, describe)

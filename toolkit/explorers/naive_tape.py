@@ -24,12 +24,18 @@ class Tensor:
 
     def __mul__(self, other):
         out = Tensor(self.data * other.data, (self, other))
-        out.pass_back = lambda: (self.receive(out.grad * other.data), other.receive(out.grad * self.data))
+        out.pass_back = lambda: (
+            self.receive(out.grad * other.data),
+            other.receive(out.grad * self.data),
+        )
         return out
 
     def __matmul__(self, other):
         out = Tensor(self.data @ other.data, (self, other))
-        out.pass_back = lambda: (self.receive(out.grad @ other.data.T), other.receive(self.data.T @ out.grad))
+        out.pass_back = lambda: (
+            self.receive(out.grad @ other.data.T),
+            other.receive(self.data.T @ out.grad),
+        )
         return out
 
     def tanh(self):

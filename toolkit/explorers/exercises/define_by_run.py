@@ -1,6 +1,5 @@
 """Answers to the exercises of the lesson on define-by-run."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ def curvature(answer: Any) -> Verdict:
 
 
 @exercise
-def repaired_receive(answer: Callable[[Any, np.ndarray], None]) -> Verdict:
+def repaired_receive(answer: Any) -> Verdict:
     """Judge a ``receive(tensor, gradient)`` under which no two tensors share a gradient."""
     if not callable(answer):
         return Verdict(False, f"Expected a function, got {type(answer).__name__}.")
@@ -62,15 +61,14 @@ def repaired_receive(answer: Callable[[Any, np.ndarray], None]) -> Verdict:
         return Verdict(False, f"The gradients of a + b are ones; yours are {a.grad} and {b.grad}.")
     if np.shares_memory(a.grad, b.grad):
         return Verdict(False, "After (a + b).backward() the two gradients still share memory: store a copy.")
+    first, second, d = np.ones(2), np.ones(2), Repaired(np.zeros(2))
+    d.receive(first)
+    d.receive(second)
+    if not (np.array_equal(first, [1.0, 1.0]) and np.array_equal(second, [1.0, 1.0])):
+        return Verdict(False, "You wrote into an array that was handed over: it is not yours to change.")
     c = Repaired(np.array([0.25, 0.5]))
     ((c + c) * c).backward()
     if not np.allclose(c.grad, 4 * c.data):
         hint = "a second contribution is added to the first, not stored in its place"
         return Verdict(False, f"For (c + c)·c expected the gradient {4 * c.data}, got {c.grad}: {hint}.")
-    passed_on = np.ones(2)
-    d = Repaired(np.zeros(2))
-    d.receive(passed_on)
-    d.receive(np.ones(2))
-    if not np.array_equal(passed_on, [1.0, 1.0]):
-        return Verdict(False, "The second contribution was added into the array that was handed over: it is not yours.")
     return Verdict(True, "Distinct arrays, and contributions still add up. The leak is still there: that takes more.")
