@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from toolkit.core.errors import argument_error
 
 RECORD, COMPUTE, WATCH = 0, 1, 2
@@ -65,13 +67,9 @@ def using_config(**settings: Any) -> Iterator[None]:
 
     Raises:
         ValueError: a setting of another name.
-        TypeError: a flag that is no ``bool``.
+        TypeError: a flag that is no ``bool``, a generator that is none.
     """
-    for name, value in settings.items():
-        if name not in _SETTINGS:
-            raise argument_error("using_config", name, f"one of {', '.join(_SETTINGS)}", name)
-        if name != "generator" and not isinstance(value, bool):
-            raise argument_error("using_config", name, _SETTINGS[name], repr(value), kind=TypeError)
+    _check("using_config", settings)
     before = {name: getattr(config, name) for name in settings}
     try:
         for name, value in settings.items():
@@ -94,11 +92,19 @@ def set_default(**settings: Any) -> None:
 
     Raises:
         ValueError: a setting of another name.
+        TypeError: a flag that is no ``bool``, a generator that is none.
     """
-    for name in settings:
-        if name not in _SETTINGS:
-            raise argument_error("set_default", name, f"one of {', '.join(_SETTINGS)}", name)
+    _check("set_default", settings)
     _DEFAULTS.update(settings)
     for name, value in settings.items():
         setattr(config, name, value)
     config.refresh()
+
+
+def _check(operation: str, settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        if name not in _SETTINGS:
+            raise argument_error(operation, name, f"one of {', '.join(_SETTINGS)}", name)
+        fits = value is None or isinstance(value, torch.Generator) if name == "generator" else isinstance(value, bool)
+        if not fits:
+            raise argument_error(operation, name, _SETTINGS[name], repr(value), kind=TypeError)

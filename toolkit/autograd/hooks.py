@@ -4,6 +4,7 @@ A hook is active for the body of a ``with`` block, in the calling thread.
 """
 
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,7 +109,7 @@ class MemoryHook(Hook):
 
     def __init__(self) -> None:
         self.events: list[MemoryEvent] = []
-        self._seen: set[int] = set()
+        self._kept: dict[int, weakref.ref] = {}
 
     def after_forward(self, operation: Any, inputs: tuple, output: Any) -> None:
         backend = output.backend
@@ -116,8 +117,10 @@ class MemoryHook(Hook):
         for value in output.node.saved if output.node is not None else ():
             if hasattr(value, "dtype"):
                 address, size = backend.storage(value)
-                if address not in self._seen:
-                    self._seen.add(address)
+                known = self._kept.get(address)
+                # An address is used again once its array is gone.
+                if known is None or known() is None:
+                    self._kept[address] = weakref.ref(value)
                     kept += size
         self.events.append(MemoryEvent(operation.name, backend.bytes(output.data), kept))
 
