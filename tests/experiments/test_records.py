@@ -63,6 +63,15 @@ def test_there_and_back(tmp_path):
     assert content["seeds"] == [0, 1]
 
 
+def test_lists_of_numbers_stand_on_one_line(tmp_path):
+    record = make_record(config={"text": "[ 1,\n 2 ]", "words": ["[", "]"], "empty": [], "nested": [[1, 2], [3]]})
+    path = save_record(record, tmp_path)
+    assert load_record(path) == record
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert '     "values": [ 0.5, 0.9 ]' in lines
+    assert len(lines) < 120
+
+
 def test_numbers_that_json_does_not_know(tmp_path):
     record = make_record(math.nan, math.inf, -math.inf)
     path = save_record(record, tmp_path)

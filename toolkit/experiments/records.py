@@ -222,6 +222,8 @@ def save_record(record: Record, folder: str | os.PathLike[str]) -> Path:
         TypeError: config or tables hold something that JSON cannot express.
     """
     text = json.dumps(_encode(record.to_dict()), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    # Lists of numbers on one line each. The line breaks are JSON's own: within strings they are escaped.
+    text = re.sub(r"\[\n[^\[\]{}\"]*\n *\]", lambda numbers: re.sub(r"\n *", " ", numbers[0]), text)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     parts = [record.study, record.variant, record.scale, re.sub(r"[-:]", "", record.date), digest]
     name = "-".join(re.sub(r"[^\w.=+-]+", "_", part) for part in parts if part)
