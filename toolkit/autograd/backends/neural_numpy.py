@@ -1,11 +1,12 @@
 """Neural operations for NumPy and CuPy: convolutions unfold a few samples at a time into one matrix product."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 from toolkit.autograd.backends.neural_standard import StandardNeural
-from toolkit.autograd.backends.windows import Pair, samples_a_block, window_counts, window_slices
+from toolkit.autograd.backends.windows import Pair, first_maximum, samples_a_block, volume, window_counts, window_slices
 
 
 class NeuralNumPy(StandardNeural):
@@ -15,6 +16,22 @@ class NeuralNumPy(StandardNeural):
     def block_bytes(self) -> int:
         """What is unfolded at a time: a processor's cache takes it, or it fills a GPU."""
         return 1 << (19 if self.name == "numpy" else 28)
+
+    def max_pool2d(self, x: Any, *, window: Pair, stride: Pair, padding: Pair) -> tuple[Any, Any]:
+        bordered = self.bordered(x, padding, -math.inf)
+        counts = window_counts(x.shape, window, stride, padding)
+        parts = [bordered[index] for _, _, index in window_slices(window, stride, (1, 1), counts)]
+        best, chosen = first_maximum(self.module, parts)
+        if self.module.isnan(best).any() or (padding != (0, 0) and (best == -math.inf).any()):
+            return super().max_pool2d(x, window=window, stride=stride, padding=padding)
+        return best, chosen
+
+    def kept(self, x: Any, mask: Any) -> Any:
+        # numpy.where stumbles over every change of the mask, and infinity times False is not 0.
+        if x.dtype.itemsize > 8:
+            return super().kept(x, mask)
+        bits = f"i{x.dtype.itemsize}"
+        return (x.view(bits) & -mask.astype(bits)).view(x.dtype)
 
     def accumulate(self, result: Any, index: tuple, value: Any) -> None:
         part = result[index]
@@ -42,6 +59,12 @@ class NeuralNumPy(StandardNeural):
     ) -> Any:  # fmt: skip
         outputs, inputs, height, width = weight.shape
         counts = g.shape[2:]
+        rest = tuple(d * (k - 1) - p for d, k, p in zip(dilation, (height, width), padding, strict=True))
+        if stride == (1, 1) and min(rest) >= 0 and 2 * shape[1] * volume(counts) > outputs * volume(shape[2:]):
+            # Unfolding the gradient reads less than folding its products back together would.
+            turned = weight.reshape(groups, outputs // groups, *weight.shape[1:])[..., ::-1, ::-1].swapaxes(1, 2)
+            turned = turned.reshape(shape[1], outputs // groups, height, width)
+            return self.conv2d(g, turned, stride=stride, padding=rest, dilation=dilation, groups=groups)
         rows, places = inputs * height * width, counts[0] * counts[1]
         matrix = weight.reshape(groups, outputs // groups, rows).swapaxes(1, 2)
         g = g.reshape(g.shape[0], groups, outputs // groups, places)

@@ -55,8 +55,13 @@ class StandardPooling(NeuralRules):
         self, g: Any, chosen: Any, *, shape: tuple[int, ...], window: Pair, stride: Pair, padding: Pair
     ) -> Any:
         result = self.bordered_zeros(g, shape, padding)
+        overlap = stride[0] < window[0] or stride[1] < window[1]
         for row, column, index in window_slices(window, stride, (1, 1), g.shape[-2:]):
-            self.accumulate(result, index, self.where(chosen == row * window[1] + column, g, 0.0))
+            part = self.kept(g, chosen == row * window[1] + column)
+            if overlap:
+                self.accumulate(result, index, part)
+            else:
+                result[index] = part
         return self.unbordered(result, padding, shape)
 
     def max_pool2d_gather(self, x: Any, chosen: Any, *, window: Pair, stride: Pair, padding: Pair) -> Any:
@@ -86,6 +91,10 @@ class StandardPooling(NeuralRules):
         for _, _, index in window_slices(window, stride, (1, 1), counts):
             self.accumulate(result, index, share)
         return self.unbordered(result, padding, shape)
+
+    def kept(self, x: Any, mask: Any) -> Any:
+        """Return ``x`` where ``mask`` holds, else 0."""
+        return self.where(mask, x, 0.0)
 
     def accumulate(self, result: Any, index: tuple, value: Any) -> None:
         """Add ``value`` to ``result[index]`` in place."""
@@ -200,7 +209,7 @@ class StandardNeural(StandardPooling):
         return a * b
 
     def masked_scale(self, x: Any, mask: Any, *, scale: float) -> Any:
-        return self.where(mask, x * scale, 0.0)
+        return self.kept(x * scale, mask)
 
     def embedding(self, ids: Any, weight: Any) -> Any:
         rows = self.take_rows(weight, self.reshape(ids, (volume(ids.shape),)))

@@ -1,7 +1,8 @@
 """Where the windows of a convolution or a pooling lie: sizes, and the slices that take one element of every window."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,28 @@ def elements_inside(shape: tuple[int, ...], window: Pair, stride: Pair, padding:
         starts = np.arange(count) * step - border
         along.append(np.minimum(starts + size, length) - np.maximum(starts, 0))
     return along[0][:, None] * along[1]
+
+
+def first_maximum(module: Any, parts: Sequence[Any]) -> tuple[Any, Any]:
+    """Return the largest of several arrays, element by element, and the number of the first array that has it.
+
+    No element's path depends on its value, so that no processor guesses wrong; where there is a NaN the number is not
+    to be used.
+
+    Args:
+        module: numpy, cupy or torch (on a CPU).
+        parts: arrays of one shape.
+    """
+    best = module.maximum(parts[0], parts[-1])
+    for part in parts[1:-1]:
+        module.maximum(best, part, out=best)
+    # How many arrays before the first one that has the maximum have it not.
+    missed = module.ones(best.shape, dtype=module.bool)
+    number = module.zeros(best.shape, dtype=module.uint8 if len(parts) <= 256 else module.int32)
+    for part in parts[:-1]:
+        missed &= part != best
+        number += missed
+    return best, number
 
 
 def samples_a_block(bytes_a_sample: int, block_bytes: int) -> int:
