@@ -5,24 +5,20 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from toolkit.core.errors import require
 from toolkit.core.files import atomic_write
 from toolkit.core.history import Series
 from toolkit.experiments.environment import FIELDS, Environment
+from toolkit.experiments.plain import Reader, RecordError, decode, encode
 
 SCHEMA = "toolkit-run/1"
 SCALES = ("quick", "laptop", "paper")
-_NOT_FINITE = "$float"
-
-
-class RecordError(ValueError):
-    """A file is no record of a run: truncated, foreign, or of another version of the format."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +155,7 @@ class Record:
         Raises:
             RecordError: something is missing, of the wrong type, or of another version.
         """
-        reader = _Reader(origin)
+        reader = Reader(origin)
         values = reader.mapping(values, "the file")
         if values.get("schema") != SCHEMA:
             reader.fail("schema", repr(SCHEMA), repr(values.get("schema")))
@@ -221,7 +217,7 @@ def save_record(record: Record, folder: str | os.PathLike[str]) -> Path:
         WriteError: it cannot be written.
         TypeError: config or tables hold something that JSON cannot express.
     """
-    text = json.dumps(_encode(record.to_dict()), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(encode(record.to_dict()), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     # Lists of numbers on one line each. The line breaks are JSON's own: within strings they are escaped.
     text = re.sub(r"\[\n[^\[\]{}\"]*\n *\]", lambda numbers: re.sub(r"\n *", " ", numbers[0]), text)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -242,7 +238,7 @@ def load_record(path: str | os.PathLike[str]) -> Record:
     """
     path = Path(path)
     try:
-        values = _decode(json.loads(path.read_bytes().decode("utf-8")))
+        values = decode(json.loads(path.read_bytes().decode("utf-8")))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise RecordError(f"{path}: no record of a run\n  expected: a whole JSON file\n  actual:   {error}") from error
     return Record.from_dict(values, origin=str(path))
@@ -290,7 +286,7 @@ def _result_to_dict(result: SeedResult) -> dict[str, Any]:
     }
 
 
-def _result_from_dict(reader: "_Reader", values: Any, where: str) -> SeedResult:
+def _result_from_dict(reader: "Reader", values: Any, where: str) -> SeedResult:
     values = reader.mapping(values, where)
     where += "."
     metrics = {
@@ -322,58 +318,3 @@ def _result_from_dict(reader: "_Reader", values: Any, where: str) -> SeedResult:
         seconds=float(reader.number(values.get("seconds"), f"{where}seconds")),
         cpu_seconds=float(reader.number(values.get("cpu_seconds"), f"{where}cpu_seconds")),
     )
-
-
-class _Reader:
-    """Takes values out of a parsed file, or says where the file is wrong."""
-
-    def __init__(self, origin: str):
-        self.origin = origin
-
-    def fail(self, where: str, expected: str, actual: str) -> NoReturn:
-        complaint = f"expected: {where} to be {expected}\n  actual:   {actual}"
-        raise RecordError(f"{self.origin}: no record of a run\n  {complaint}")
-
-    def mapping(self, value: Any, where: str) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self.fail(where, "an object", type(value).__name__)
-        return value
-
-    def number(self, value: Any, where: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self.fail(where, "a number", repr(value))
-        return value
-
-    def integer(self, value: Any, where: str) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.fail(where, "an integer", repr(value))
-        return value
-
-    def get(self, values: Any, name: str, kind: Any, where: str = "") -> Any:
-        values = self.mapping(values, where.rstrip(".") or "the file")
-        if name not in values:
-            self.fail(f"{where}{name}", "there", "missing")
-        if not isinstance(values[name], kind):
-            self.fail(f"{where}{name}", str(getattr(kind, "__name__", kind)), type(values[name]).__name__)
-        return values[name]
-
-
-def _encode(value: Any) -> Any:
-    """JSON has no NaN and no infinity: mark them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return {_NOT_FINITE: repr(value)}
-    if isinstance(value, Mapping):
-        return {key: _encode(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
-    return value
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {_NOT_FINITE} and isinstance(value[_NOT_FINITE], str):
-            return float(value[_NOT_FINITE])
-        return {key: _decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return value
