@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from toolkit.autograd import debugging
 from toolkit.autograd.configuration import config, using_config
 from toolkit.autograd.engine import first_order, higher_order, reaching
 from toolkit.autograd.operation import EXTRA, Operation
@@ -49,7 +50,10 @@ def checkpoint(function: Callable[..., Variable], *inputs: Any) -> Variable:
         "output": (output.shape, output.dtype),
     }
     parents = tuple(_older(output.node, start))
-    return _recorded(output.data, _CHECKPOINT, parents, arrays, params, output.backend.version(arrays))
+    result = _recorded(output.data, _CHECKPOINT, parents, arrays, params, output.backend.version(arrays))
+    if config.debug:
+        debugging.after_forward(_CHECKPOINT, output.backend, output.data, result.node)
+    return result
 
 
 def _older(node: Node, start: int) -> list[Node]:

@@ -24,13 +24,19 @@ def after_forward(operation: Any, backend: Any, output: Any, node: Any) -> None:
 
 
 def origin() -> str:
-    """Return file, line and function of the nearest caller outside this package."""
+    """Return file, line and function of the nearest caller outside this package and the checkers of its types."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and _is_inside(frame):
         frame = frame.f_back
     if frame is None:
         return "unknown"
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def _is_inside(frame: Any) -> bool:
+    name = frame.f_code.co_filename
+    checker = name.startswith("<@beartype") or frame.f_globals.get("__name__", "").startswith("jaxtyping.")
+    return checker or name.startswith(_PACKAGE)
 
 
 def checksums(backend: Any, saved: tuple) -> tuple[int | None, ...]:
@@ -41,9 +47,12 @@ def checksums(backend: Any, saved: tuple) -> tuple[int | None, ...]:
     )
 
 
-def changed(backend: Any, node: Any) -> bool:
-    """Return whether an array saved in debug mode has other contents now."""
-    return checksums(backend, node.saved) != node.origin[1]
+def require_unchanged(backend: Any, node: Any) -> None:
+    """Raise ``RuntimeError`` if an array saved in debug mode has other contents now."""
+    from toolkit.autograd.engine import changed_in_place
+
+    if node.origin is not None and checksums(backend, node.saved) != node.origin[1]:
+        raise changed_in_place(node)
 
 
 def check_finite(backend: Any, array: Any, what: str, where: str, infinities: bool) -> None:
@@ -62,6 +71,7 @@ def check_finite(backend: Any, array: Any, what: str, where: str, infinities: bo
 
 def watched_vjp(xp: Any, node: Any, gradient: Any, saved: tuple, parents: tuple, pending: dict) -> tuple:
     """Run a backward rule with hooks and debug checks around it."""
+    require_unchanged(xp, node)
     for hook in config.hooks:
         hook.before_backward(node, gradient)
     gradients = node.operation.vjp(xp, gradient, saved, parents, node.params)

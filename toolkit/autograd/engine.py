@@ -185,6 +185,7 @@ def higher_order(
             heappush(heap, node.order)
         else:
             slot[1] = slot[1] + gradient
+    watched = config.mode == WATCH
     with using_config(enable_backprop=True):
         while heap:
             order = heappop(heap)
@@ -202,6 +203,8 @@ def higher_order(
                 continue
             if node.version is not None and gradient.backend.version(node.saved) != node.version:
                 check_unchanged(node, gradient.backend)
+            elif watched:
+                debugging.require_unchanged(gradient.backend, node)
             gradients = node.operation.vjp(TAPE, gradient, saved_as_variables(node), parents, node.params)
             if not retain_graph:
                 node.parents = node.saved = None
@@ -261,8 +264,9 @@ def reaching(roots: list[Node], wanted: set[int], boundary: Set[int] = frozenset
 
 def check_unchanged(node: Node, backend: Backend) -> None:
     """Raise for a node whose saved arrays' version counters have moved; in debug mode, where they have changed."""
-    if node.version is not True or debugging.changed(backend, node):
+    if node.version is not True:
         raise changed_in_place(node)
+    debugging.require_unchanged(backend, node)
 
 
 def changed_in_place(node: Node) -> RuntimeError:
