@@ -67,7 +67,7 @@ def first_maximum(module: Any, parts: Sequence[Any]) -> tuple[Any, Any]:
     for part in parts[1:-1]:
         module.maximum(best, part, out=best)
     # How many arrays before the first one that has the maximum have it not.
-    missed = module.ones(best.shape, dtype=module.bool)
+    missed = module.ones(best.shape, dtype=bool)
     number = module.zeros(best.shape, dtype=module.uint8 if len(parts) <= 256 else module.int32)
     for part in parts[:-1]:
         missed &= part != best

@@ -10,7 +10,6 @@ from toolkit.autograd.operation import Operation
 from toolkit.autograd.tape import Variable, apply, as_variable
 from toolkit.core.errors import argument_error
 
-_INT64 = frozenset({torch.int64, np.dtype(np.int64)})
 _REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -70,7 +69,7 @@ def integers(operation: str, argument: str, value: Any, like: Variable) -> Any:
         array = host.astype(np.int64) if host.size == 0 and not isinstance(value, np.ndarray) else host
         if array.dtype.kind in "iu":
             array = backend.from_numpy(array.astype(np.int64, copy=False), like.data)
-    if array.dtype in _INT64:
+    if array.dtype is torch.int64:
         return array
     kind = str(array.dtype).rsplit(".", 1)[-1]
     if "int" not in kind:

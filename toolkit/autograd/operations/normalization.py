@@ -64,7 +64,7 @@ def batch_normalization(
     gamma: Any = None,
     beta: Any = None,
     running_mean: Any = None,
-    running_variance: Any = None,
+    running_var: Any = None,
     *,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -81,7 +81,7 @@ def batch_normalization(
         gamma: scale, shape ``(channels,)``, or ``None`` for 1.
         beta: shift, shape ``(channels,)``, or ``None`` for 0.
         running_mean: array or Variable, shape ``(channels,)``, or ``None``.
-        running_variance: array or Variable, shape ``(channels,)``, or ``None``.
+        running_var: array or Variable, shape ``(channels,)``, or ``None``.
         momentum: weight of the batch in the running statistics.
         eps: added to the variance.
 
@@ -101,10 +101,10 @@ def batch_normalization(
     gamma, beta = shaped(name, "gamma", gamma, own, x), shaped(name, "beta", beta, own, x)
     running = [
         shaped(name, argument, value, own, x)
-        for argument, value in (("running_mean", running_mean), ("running_variance", running_variance))
+        for argument, value in (("running_mean", running_mean), ("running_var", running_var))
     ]
     if (running[0] is None) != (running[1] is None):
-        raise argument_error(name, "running_mean, running_variance", "both or neither", "one of them")
+        raise argument_error(name, "running_mean, running_var", "both or neither", "one of them")
     train = config.train
     if train and volume((x.shape[0], *x.shape[2:])) == 1 and own[0]:
         raise argument_error(name, "x", "more than one value a channel in training", f"shape {x.shape}")
