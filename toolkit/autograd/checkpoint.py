@@ -7,7 +7,7 @@ from toolkit.autograd import debugging
 from toolkit.autograd.configuration import config, using_config
 from toolkit.autograd.engine import first_order, higher_order, reaching
 from toolkit.autograd.operation import EXTRA, Operation
-from toolkit.autograd.randomness import noted, replayed
+from toolkit.autograd.randomness import default, noted, replayed
 from toolkit.autograd.tape import Node, Variable, _recorded, _result, as_variable, next_order
 from toolkit.core.errors import argument_error
 
@@ -46,7 +46,7 @@ def checkpoint(function: Callable[..., Variable], *inputs: Any) -> Variable:
         "function": function,
         "nodes": tuple(variable.node for variable in variables),
         "states": states,
-        "train": config.train,
+        "settings": {"train": config.train, "generator": default()},
         "output": (output.shape, output.dtype),
     }
     parents = tuple(_older(output.node, start))
@@ -76,7 +76,7 @@ def _older(node: Node, start: int) -> list[Node]:
 def _checkpoint_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
     again = [_result(array, node) for array, node in zip(saved, p["nodes"], strict=True)]
     start = next_order()
-    with using_config(enable_backprop=True, in_recomputing=True, train=p["train"]), replayed(p["states"]):
+    with using_config(enable_backprop=True, in_recomputing=True, **p["settings"]), replayed(p["states"]):
         output = p["function"](*again)
     if (output.shape, output.dtype) != p["output"] or output.node is None:
         raise RuntimeError(

@@ -83,7 +83,7 @@ class Graph:
         lines = ["digraph computation {", f"  rankdir={direction};", '  node [fontname="DejaVu Sans", fontsize=11];']
         numbers = {node.order: number for number, node in enumerate(self.nodes)}
         for node in self.nodes:
-            label = "\\n".join(text.replace("\\", "\\\\").replace('"', '\\"') for text in _caption(node))
+            label = "\n".join(_caption(node)).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
             shape = "ellipse" if node.kind == "leaf" else "box"
             fill = {"leaf": "#E0E0E0", "operation": "#CFE2F3", "output": "#FCE5CD"}[node.kind]
             lines.append(
@@ -227,7 +227,7 @@ def readable_bytes(count: int) -> str:
     """Return a number of bytes as people write it."""
     size = float(count)
     for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.3g} {unit}"
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
         size /= 1000
-    return f"{size:.3g} GB"
+    return f"{size:.3g} GB" if size < 999.5 else f"{size:.0f} GB"

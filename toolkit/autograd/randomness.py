@@ -17,15 +17,21 @@ def source(generator: torch.Generator | None = None) -> torch.Generator:
     The global generators of torch and NumPy are never used. A checkpoint that is running its function takes note of
     the generator's state, so that the second run draws the same numbers.
     """
-    chosen = generator if generator is not None else config.generator
+    chosen = generator if generator is not None else default()
+    for states in getattr(_local, "noting", ()):
+        if not any(known is chosen for known, _ in states):
+            states.append((chosen, chosen.get_state()))
+    return chosen
+
+
+def default() -> torch.Generator:
+    """Return the generator that operations draw from when given none: ``config.generator``, or the thread's own."""
+    chosen = config.generator
     if chosen is None:
         chosen = getattr(_local, "private", None)
         if chosen is None:
             chosen = _local.private = torch.Generator()
             chosen.seed()
-    for states in getattr(_local, "noting", ()):
-        if not any(known is chosen for known, _ in states):
-            states.append((chosen, chosen.get_state()))
     return chosen
 
 
