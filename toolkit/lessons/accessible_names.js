@@ -1,5 +1,6 @@
 // Stock sliders, Play buttons and progress bars have no accessible name: copy the visible label onto them,
-// now and whenever something changes inside the view that holds this widget.
+// now and whenever something changes inside the view that holds this widget. And JupyterLab takes the arrow keys of a
+// list or a row of options for its own, to go to another cell: let them through.
 const set = (node, name, value) => node && node.getAttribute(name) !== value && node.setAttribute(name, value);
 
 function nameAll(root) {
@@ -19,18 +20,25 @@ function nameAll(root) {
   }
 }
 
+function keepKeys(event) {
+  const plain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey;
+  if (plain && event.target.matches("select, input[type=radio]")) event.stopPropagation();
+}
+
 function render({ el }) {
   el.style.display = "none";
-  let frame = 0, watch;
+  let frame = 0, watch, view;
   const start = () => {
     const root = el.closest(".toolkit-view");
     if (!root) { frame = requestAnimationFrame(start); return; } // not in the page yet
     watch = new MutationObserver(() => nameAll(root));
     watch.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["style", "title"] });
     nameAll(root);
+    view = root;
+    view.addEventListener("keydown", keepKeys);
   };
   start();
-  return () => { cancelAnimationFrame(frame); watch?.disconnect(); };
+  return () => { cancelAnimationFrame(frame); watch?.disconnect(); view?.removeEventListener("keydown", keepKeys); };
 }
 
 export default { render };

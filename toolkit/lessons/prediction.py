@@ -7,6 +7,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from toolkit.core.errors import reject, require
+from toolkit.lessons.controls import accessible_names
 
 
 class Prediction(widgets.VBox):
@@ -35,6 +36,7 @@ class Prediction(widgets.VBox):
                 self.choices,
                 self.show_button,
                 self.status,
+                *accessible_names(),
             ]
         )
         self.add_class("toolkit-view")
