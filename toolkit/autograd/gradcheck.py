@@ -93,10 +93,12 @@ def gradcheck(
 
     Raises:
         AssertionError: the gradients differ by more than ``tolerance``.
-        ValueError: ``order`` is not positive, or an input is not float64.
+        ValueError: ``order`` is not positive, there is no input, or one is not float64.
     """
     if order < 1:
         raise argument_error("gradcheck", "order", "a positive integer", order)
+    if not inputs:
+        raise argument_error("gradcheck", "inputs", "at least one array", "none")
     variables = [as_variable(value, "gradcheck", f"inputs[{k}]") for k, value in enumerate(inputs)]
     for position, variable in enumerate(variables):
         if "float64" not in str(variable.dtype):
