@@ -14,7 +14,7 @@ from toolkit.lessons.axis import Scale, tick_names, ticks
 
 STUDY = "mnist-mlp"
 _OURS, _REFERENCE = "held-out accuracy/autograd", "held-out accuracy/torch"
-_WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 660.0, 118.0, 636.0, 66.0, 25.0
+_WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 660.0, 144.0, 636.0, 66.0, 25.0
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def explore_ledger_verdict(records: Sequence[Record] | None = None) -> View:
         ValueError: there is no such run.
     """
     run = recorded_run(records)
-    sliders = {"tolerance": controls.float_slider("tolerance", 0.5, 0.0, 5.0, step=0.1, unit="percentage points")}
+    sliders = {"tolerance": controls.float_slider("tolerance", 0.5, 0.0, 5.0, step=0.1, unit="points")}
     if run.n_epochs > 1:
         sliders["epochs"] = controls.int_slider("epochs of ours", min(2, run.n_epochs), 1, run.n_epochs)
     if len(run.seeds) > 1:
