@@ -5,6 +5,7 @@ that array. The convolution, its gradient by the input and its gradient by the w
 of them out, so each one's backward rule is the other two, and derivatives of every order exist.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,9 @@ def conv2d(
     x: Any,
     weight: Any,
     bias: Any = None,
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
-    dilation: int | tuple[int, int] = 1,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Variable:
     """Return the two-dimensional cross-correlation of images with filters.

@@ -4,6 +4,7 @@ Max pooling keeps where each maximum was, and no values: its gradient scatters b
 scatter gathers by them. Average pooling is linear and forms a closed set with its own gradient.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -98,9 +99,9 @@ def _pool(operation: Operation, x: Any, window: Any, stride: Any, padding: Any, 
 @differentiable(_samples(distinct=True), group="convolution and pooling")
 def max_pool2d(
     x: Any,
-    window: int | tuple[int, int],
-    stride: int | tuple[int, int] | None = None,
-    padding: int | tuple[int, int] = 0,
+    window: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
 ) -> Variable:
     """Return the largest element of each window.
 
@@ -125,9 +126,9 @@ def max_pool2d(
 @differentiable(_samples(distinct=False), group="convolution and pooling")
 def average_pool2d(
     x: Any,
-    window: int | tuple[int, int],
-    stride: int | tuple[int, int] | None = None,
-    padding: int | tuple[int, int] = 0,
+    window: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
     count_include_padding: bool = True,
 ) -> Variable:
     """Return the mean of each window.
