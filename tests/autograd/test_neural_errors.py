@@ -23,6 +23,8 @@ CONVOLUTIONS = [
     ("x", ValueError, (2, 3), (2, 3, 1, 1), {}),
     ("weight", ValueError, (1, 3, 4, 4), (2, 3, 3), {}),
     ("weight", ValueError, (1, 3, 4, 4), (2, 3, 0, 1), {}),
+    ("weight", ValueError, (1, 3, 4, 4), (0, 3, 1, 1), {}),
+    ("weight", ValueError, (1, 0, 4, 4), (2, 0, 1, 1), {}),
     ("weight", ValueError, (1, 3, 4, 4), (2, 2, 1, 1), {}),
     ("groups", ValueError, (1, 3, 4, 4), (2, 3, 1, 1), {"groups": 2}),
     ("groups", ValueError, (1, 4, 4, 4), (3, 2, 1, 1), {"groups": 2}),
@@ -66,6 +68,7 @@ def test_arrays_of_two_libraries_are_refused():
     [
         ("x", ValueError, (4, 4), {"window": 2}),
         ("x", ValueError, (1, 1, 1, 4), {"window": 2}),
+        ("x", ValueError, (1, 0, 4, 4), {"window": 2}),
         ("x", ValueError, (1, 1, 0, 4), {"window": 1}),
         ("window", ValueError, (1, 1, 4, 4), {"window": 0}),
         ("window", TypeError, (1, 1, 4, 4), {"window": 2.0}),

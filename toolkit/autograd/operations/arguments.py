@@ -63,7 +63,7 @@ def integers(operation: str, argument: str, value: Any, like: Variable) -> Any:
     backend = like.backend
     if type(array) is not type(like.data):
         if not isinstance(array, np.ndarray | np.generic | list | tuple | int):
-            expected = f"integers, in an array of {backend.name} or NumPy"
+            expected = f"integers, in a NumPy array or one of {backend.name}"
             raise argument_error(operation, argument, expected, type(array).__name__, kind=TypeError)
         host = np.asarray(array)
         array = host.astype(np.int64) if host.size == 0 and not isinstance(value, np.ndarray) else host

@@ -106,8 +106,9 @@ def conv2d(
         x = reshape(x, (1, *x.shape))
     if x.ndim != 4:
         raise argument_error("conv2d", "x", "shape (samples, channels, height, width)", x.shape)
-    if weight.ndim != 4 or 0 in weight.shape[2:]:
-        raise argument_error("conv2d", "weight", "shape (outputs, inputs / groups, rows, columns)", weight.shape)
+    if weight.ndim != 4 or 0 in weight.shape:
+        expected = "shape (outputs, inputs / groups, rows, columns), none 0"
+        raise argument_error("conv2d", "weight", expected, weight.shape)
     stride = pair("conv2d", "stride", stride, 1)
     padding = pair("conv2d", "padding", padding, 0)
     dilation = pair("conv2d", "dilation", dilation, 1)

@@ -82,8 +82,8 @@ def _pool(operation: Operation, x: Any, window: Any, stride: Any, padding: Any, 
     single = x.ndim == 3
     if single:
         x = reshape(x, (1, *x.shape))
-    if x.ndim != 4:
-        raise argument_error(name, "x", "shape (samples, channels, height, width)", x.shape)
+    if x.ndim != 4 or not x.shape[1]:
+        raise argument_error(name, "x", "shape (samples, channels, height, width), channels not 0", x.shape)
     window = pair(name, "window", window, 1)
     stride = window if stride is None else pair(name, "stride", stride, 1)
     padding = pair(name, "padding", padding, 0)
