@@ -37,7 +37,8 @@ BAD_CALLS = {
     ],
     "mean": [(lambda: F.mean(leaf(0)), "x", "at least one element", "(0,)")],
     "var": [(lambda: F.var(leaf(1), correction=1), "x", "more than 1 elements", "(1,)")],
-    "max": [(lambda: F.max(leaf(0)), "inputs", "", "(0,)")],
+    "get_item": [(lambda: leaf(2)[::0], "index", "a step other than 0", "slice(None, None, 0)")],
+    "max": [(lambda: F.max(leaf(0)), "x", "at least one element along the axis", "shape (0,)")],
     "reshape": [
         (lambda: F.reshape(leaf(2, 3), (4, 2)), "shape", "6 elements, as in (2, 3)", "(4, 2)"),
         (lambda: F.reshape(leaf(2, 3), (-1, -1)), "shape", "at most one is -1", "(-1, -1)"),
@@ -96,6 +97,8 @@ def test_values_that_do_not_fit(operation):
         (lambda: leaf(2)[2], "get_item: bad argument 'inputs'"),
         (lambda: leaf(2)[0, 0], "get_item: bad argument 'inputs'"),
         (lambda: leaf(2)[..., ...], "get_item: bad argument 'index'"),
+        (lambda: leaf(2)[10**30], "get_item: bad argument 'index'"),
+        (lambda: leaf(2)[np.asarray([2**64 - 1], np.uint64)], "get_item: bad argument 'index'"),
         (lambda: leaf(2)[[0, 2]], "get_item: bad argument 'inputs'"),
         (lambda: leaf(2)[np.ones(3, bool)], "get_item: bad argument 'inputs'"),
     ],
@@ -121,6 +124,7 @@ WRONG_KINDS = {
     "maximum": [lambda: F.maximum(1.0, 2.0)],
     "exp": [lambda: F.exp(1.0), lambda: F.exp([1.0]), lambda: F.exp(None)],
     "len": [lambda: len(leaf())],
+    "concat": [lambda: F.concat([leaf(2), 1.0])],
 }  # fmt: skip
 
 
@@ -134,6 +138,27 @@ def test_arguments_of_the_wrong_kind(operation):
         assert second.startswith("  expected: ") and third.startswith("  actual:   ")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: F.concat([leaf(2), leaf(2)], axis=None),
+        lambda: F.concat(leaf(2)),
+        lambda: F.stack([leaf(2), leaf(2)], axis=(0,)),
+        lambda: F.cumsum(leaf(2), None),
+        lambda: F.sum(leaf(2), axis=1.0),
+        lambda: F.sum(leaf(2), axis=True),
+        lambda: F.sum(leaf(2), axis="0"),
+        lambda: F.clip(leaf(2), np.zeros(2)),
+        lambda: F.clip(leaf(2), None, "1"),
+        lambda: F.reshape(leaf(2), 2.0),
+        lambda: F.reshape(leaf(2), ("a",)),
+    ],
+)
+def test_parameters_of_the_wrong_kind(call):
+    with pytest.raises(TypeError):
+        call()
+
+
 def test_chainers_example():
     with pytest.raises(TypeError) as caught:
         Variable(np.ones(2, np.float32)) * Variable(np.ones(2))
@@ -143,10 +168,10 @@ def test_chainers_example():
 
 
 def test_the_librarys_own_complaint_is_kept_as_the_cause():
-    with pytest.raises(ValueError, match="zero-size array to reduction operation") as caught:
-        F.max(leaf(0, 2), axis=0)
-    assert isinstance(caught.value.__cause__, ValueError)
-    assert (caught.value.operation, caught.value.argument) == ("max", "inputs")
+    with pytest.raises(IndexError, match="index 2 is out of bounds for axis 0 with size 2") as caught:
+        leaf(2)[2]
+    assert isinstance(caught.value.__cause__, IndexError)
+    assert (caught.value.operation, caught.value.argument) == ("get_item", "inputs")
 
 
 def test_floating_point_errors_stay_what_they_are():

@@ -30,7 +30,6 @@ class Operation:
             A value nobody needs is not kept.
         fresh: the gradients are newly allocated and no two share memory, so the engine may add into them.
         shapes: ``params`` of the rule carries ``shapes``, the inputs' shapes.
-        forward: how the inputs of the graph are combined, where the backends' method of that name is not it.
         same_dtype: all arrays among the inputs must have one dtype.
         expects: the condition on the inputs in words, shown when the array library refuses them.
     """
@@ -38,7 +37,6 @@ class Operation:
     __slots__ = (
         "expects",
         "extras",
-        "forward",
         "fresh",
         "kernels",
         "name",
@@ -58,7 +56,6 @@ class Operation:
         saved_for: tuple[tuple[int, ...] | None, ...] | None = None,
         fresh: bool = True,
         shapes: bool = False,
-        forward: Callable[..., Any] | None = None,
         same_dtype: bool = True,
         expects: str = "",
     ) -> None:
@@ -69,7 +66,6 @@ class Operation:
         self.extras = EXTRA in saves
         self.fresh = fresh
         self.shapes = shapes
-        self.forward = forward
         self.same_dtype = same_dtype
         self.expects = expects
         self.kernels: dict[type, Callable[..., Any]] = _Kernels(self)

@@ -177,7 +177,7 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
         return self.module.stack(arrays, axis=axis)
 
     def pad(self, x: Any, widths: tuple[tuple[int, int], ...], value: float = 0.0) -> Any:
-        return self.module.pad(x, widths, constant_values=value)
+        return self.module.pad(x, widths, constant_values=value) if widths else self.copy(x)
 
     def get_item(self, x: Any, index: Any) -> Any:
         return x[index]

@@ -259,7 +259,7 @@ def softplus(x: Any, beta: float = 1.0) -> Variable:
     Raises:
         ValueError: ``beta`` is not positive.
     """
-    if not beta > 0:
+    if not 0 < beta < math.inf:
         raise argument_error("softplus", "beta", "a positive number", beta)
     x = as_variable(x, "softplus", "x")
     scaled = x if beta == 1 else x * beta
@@ -283,13 +283,23 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Variabl
 
     Raises:
         ValueError: both limits are missing, or ``low > high``.
+        TypeError: a limit that is no number.
     """
+    low, high = _limit("low", low), _limit("high", high)
     if low is None and high is None:
         raise argument_error("clip", "low, high", "at least one limit", "none")
     if low is not None and high is not None and low > high:
         raise argument_error("clip", "low, high", "low <= high", f"{low} > {high}")
     x = as_variable(x, "clip", "x")
     return apply(_CLIP, (x,), {"low": low, "high": high})
+
+
+def _limit(argument: str, value: Any) -> float | None:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is not None and not isinstance(value, int | float):
+        raise argument_error("clip", argument, "a number or None", type(value).__name__, kind=TypeError)
+    return value
 
 
 def _clip_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:

@@ -40,6 +40,19 @@ def normalized_axis(operation: str, axis: Axis, ndim: int) -> Axis:
     return tuple(normalized) if isinstance(axis, tuple | list) else normalized[0]
 
 
+def single_axis(operation: str, axis: int, ndim: int) -> int:
+    """Return ``axis``, one and not several, as a non-negative integer.
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: out of range.
+    """
+    normalized = normalized_axis(operation, axis, ndim) if isinstance(axis, int | np.integer) else None
+    if not isinstance(normalized, int):
+        raise argument_error(operation, "axis", "an integer", repr(axis), kind=TypeError)
+    return normalized
+
+
 def _count(shape: tuple[int, ...], axis: Axis) -> int:
     axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     return int(np.prod([shape[a] for a in axes], dtype=np.int64))
@@ -67,6 +80,15 @@ def _reduce(operation: Operation, x: Any, axis: Axis, keepdims: bool) -> Variabl
     x = as_variable(x, operation.name, "x")
     axis = normalized_axis(operation.name, axis, x.ndim)
     return apply(operation, (x,), {"axis": axis, "keepdims": bool(keepdims)})
+
+
+def _extreme(operation: Operation, x: Any, axis: Axis, keepdims: bool) -> Variable:
+    x = as_variable(x, operation.name, "x")
+    axis = normalized_axis(operation.name, axis, x.ndim)
+    if _count(x.shape, axis) == 0:
+        expected, actual = "at least one element along the axis", f"shape {x.shape}, axis {axis}"
+        raise argument_error(operation.name, "x", expected, actual)
+    return _reduce(operation, x, axis, keepdims)
 
 
 def _sum_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
@@ -180,7 +202,7 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
     Raises:
         ValueError: the largest of nothing.
     """
-    return _reduce(_MAX, x, axis, keepdims)
+    return _extreme(_MAX, x, axis, keepdims)
 
 
 @differentiable(_reduced(distinct=True), group="reduction")
@@ -190,7 +212,7 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
     Raises:
         ValueError: the smallest of nothing.
     """
-    return _reduce(_MIN, x, axis, keepdims)
+    return _extreme(_MIN, x, axis, keepdims)
 
 
 @differentiable(
@@ -203,7 +225,7 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
 def cumsum(x: Any, axis: int) -> Variable:
     """Return the running sum along ``axis``."""
     x = as_variable(x, "cumsum", "x")
-    return apply(_CUMSUM, (x,), {"axis": normalized_axis("cumsum", axis, x.ndim)})
+    return apply(_CUMSUM, (x,), {"axis": single_axis("cumsum", axis, x.ndim)})
 
 
 @differentiable(_reduced(), group="reduction")

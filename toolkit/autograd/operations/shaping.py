@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.autograd.configuration import config
 from toolkit.autograd.operation import Operation
-from toolkit.autograd.operations.reductions import normalized_axis
+from toolkit.autograd.operations.reductions import normalized_axis, single_axis
 from toolkit.autograd.registry import Sample, differentiable
 from toolkit.autograd.tape import Variable, apply, as_variable
 from toolkit.core.errors import argument_error
@@ -154,7 +155,9 @@ def pad(x: Any, widths: int | Sequence[Sequence[int]], *, value: float = 0.0) ->
         ValueError: negative widths, or not one pair an axis.
     """
     x = as_variable(x, "pad", "x")
-    pairs = ((widths, widths),) * x.ndim if isinstance(widths, int) else tuple(tuple(pair) for pair in widths)
+    if isinstance(widths, int | np.integer):
+        widths = ((int(widths), int(widths)),) * x.ndim
+    pairs = tuple(tuple(map(operator.index, pair)) for pair in widths)
     if len(pairs) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
         raise argument_error("pad", "widths", f"{x.ndim} pairs of non-negative numbers", widths)
     return apply(_PAD, (x,), {"widths": pairs, "value": value})
@@ -175,7 +178,7 @@ def concat(arrays: Sequence[Any], axis: int = 0) -> Variable:
     """
     variables = _sequence("concat", arrays)
     first = variables[0]
-    axis = normalized_axis("concat", axis, first.ndim)  # type: ignore[assignment]
+    axis = single_axis("concat", axis, first.ndim)
     for position, variable in enumerate(variables):
         if variable.ndim != first.ndim or any(
             a != b for k, (a, b) in enumerate(zip(variable.shape, first.shape, strict=True)) if k != axis
@@ -200,7 +203,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Variable:
     for position, variable in enumerate(variables):
         if variable.shape != variables[0].shape:
             raise argument_error("stack", f"arrays[{position}]", f"shape {variables[0].shape}", variable.shape)
-    axis = normalized_axis("stack", axis, variables[0].ndim + 1)  # type: ignore[assignment]
+    axis = single_axis("stack", axis, variables[0].ndim + 1)
     return apply(_STACK, variables, {"axis": axis})
 
 
@@ -232,7 +235,10 @@ def get_item(x: Any, index: Any) -> Variable:
         if type(x.data) is not np.ndarray and any(getattr(part, "shape", ()) for part in whole):
             # Beside index arrays NumPy takes an integer for an array too, which decides where the new axes go.
             whole = tuple(_index_part([part], x) if isinstance(part, int) else part for part in whole)
-    x, whole = _without_negative_steps(x, whole)
+    x, whole = _within_bounds(x, whole)
+    if x.node is not None and config.enable_backprop:
+        # The gradient goes where the index points now, whatever the caller writes into it later.
+        whole = tuple(_copied(part, x) for part in whole) if isinstance(whole, tuple) else _copied(whole, x)
     return apply(_GET_ITEM, (x,), {"index": whole})
 
 
@@ -245,9 +251,15 @@ def scatter_add(x: Any, index: Any, shape: tuple[int, ...]) -> Variable:
 def _index_part(part: Any, x: Variable) -> Any:
     if isinstance(part, Variable):
         part = part.data
-    if part is None or part is Ellipsis or (isinstance(part, int) and not isinstance(part, bool)):
+    if part is None or part is Ellipsis:
+        return part
+    if isinstance(part, int) and not isinstance(part, bool):
+        if not -(2**63) <= part < 2**63:
+            raise argument_error("get_item", "index", "an integer within the axis", part, kind=IndexError)
         return part
     if isinstance(part, slice):
+        if part.step == 0:
+            raise argument_error("get_item", "index", "a slice with a step other than 0", part)
         return slice(
             *(None if bound is None else operator.index(bound) for bound in (part.start, part.stop, part.step))
         )
@@ -255,11 +267,13 @@ def _index_part(part: Any, x: Variable) -> Any:
         host = np.asarray(part)
         if host.ndim == 0 and host.dtype.kind in "iu":
             return int(host)
-        if host.size == 0:
-            host = host.astype(np.int64)
+        if host.size == 0 and host.dtype.kind == "f":
+            host = host.astype(np.int64)  # an empty list
         if host.dtype.kind not in "iub":
             raise argument_error("get_item", "index", "integers or bools", f"dtype {host.dtype}", kind=TypeError)
         if host.dtype.kind == "u":
+            if (host > np.iinfo(np.int64).max).any():
+                raise argument_error("get_item", "index", "integers within the axis", host.max(), kind=IndexError)
             # torch would take uint8 for a mask.
             host = host.astype(np.int64)
         return host if isinstance(x.data, np.ndarray) else x.backend.from_numpy(host, x.data)
@@ -270,26 +284,31 @@ def _index_part(part: Any, x: Variable) -> Any:
     )
 
 
-def _without_negative_steps(x: Variable, index: Any) -> tuple[Variable, Any]:
-    """Reverse the axes that slices walk backwards, which torch cannot, and let the slices walk forwards."""
+def _copied(part: Any, x: Variable) -> Any:
+    return x.backend.copy(part) if hasattr(part, "dtype") else part
+
+
+def _within_bounds(x: Variable, index: Any) -> tuple[Variable, Any]:
+    """Clip slices to their axes, as NumPy does, and reverse the axes they walk backwards, which torch cannot."""
     parts = index if isinstance(index, tuple) else (index,)
-    if not any(isinstance(part, slice) and (part.step or 1) < 0 for part in parts):
+    if type(x.data) is np.ndarray or not any(isinstance(part, slice) for part in parts):
         return x, index
     taken = [0 if part is None else _axes_taken(part) for part in parts]
     skipped = x.ndim - int(np.sum([n for n, part in zip(taken, parts, strict=True) if part is not Ellipsis]))
-    axis, reversed_axes, forward = 0, [], []
+    axis, reversed_axes, clipped = 0, [], []
     for part, n in zip(parts, taken, strict=True):
-        if isinstance(part, slice) and (part.step or 1) < 0:
+        if isinstance(part, slice) and 0 <= axis < x.ndim:
             length = x.shape[axis]
             walked = range(*part.indices(length))
-            start = length - 1 - walked[0] if len(walked) else 0
-            stop = start + (len(walked) - 1) * -walked.step + 1 if len(walked) else 0
-            forward.append(slice(start, stop, -walked.step))
-            reversed_axes.append(axis)
-        else:
-            forward.append(part)
+            start = walked[0] if walked else 0
+            if walked and walked.step < 0:
+                reversed_axes.append(axis)
+                start = length - 1 - start
+            step = min(abs(walked.step), max(length, 1))
+            part = slice(start, start + (len(walked) - 1) * step + 1 if walked else start, step)
+        clipped.append(part)
         axis += skipped if part is Ellipsis else n
-    return flip(x, tuple(reversed_axes)), tuple(forward)
+    return (flip(x, tuple(reversed_axes)) if reversed_axes else x), tuple(clipped)
 
 
 def _axes_taken(part: Any) -> int:
