@@ -66,7 +66,9 @@ class MachineReport(widgets.VBox):
         """Show the chosen list."""
         self.text, shown = _data_sets() if self.topic.value == "data sets" else self._checks()
         self.status.value = f'<div role="status" style="line-height:1.4">{html.escape(self.text)}</div>'
-        self.table.value = f'<div style="overflow-x:auto;line-height:1.4">{shown._repr_html_()}</div>' if shown.rows else ""
+        self.table.value = (
+            f'<div style="overflow-x:auto;line-height:1.4">{shown._repr_html_()}</div>' if shown.rows else ""
+        )
 
     def _checks(self) -> tuple[str, Table]:
         checks = self.diagnosis.checks
