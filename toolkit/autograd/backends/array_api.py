@@ -67,7 +67,11 @@ class ArrayAPIBackend(NeuralArrayAPI, Backend):
         return self.namespace.isdtype(array.dtype, "real floating")
 
     def item(self, array: Any) -> float | int | bool:
-        return self.to_numpy(array).item()
+        element = self.reshape(array, ())
+        for kind, convert in (("bool", bool), ("integral", int), ("real floating", float)):
+            if self.namespace.isdtype(array.dtype, kind):
+                return convert(element)
+        return complex(element)  # type: ignore[return-value]
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return np.asarray(array)

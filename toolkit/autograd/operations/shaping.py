@@ -155,9 +155,8 @@ def pad(x: Any, widths: int | Sequence[Sequence[int]], *, value: float = 0.0) ->
         ValueError: negative widths, or not one pair an axis.
     """
     x = as_variable(x, "pad", "x")
-    if isinstance(widths, int | np.integer):
-        widths = ((int(widths), int(widths)),) * x.ndim
-    pairs = tuple(tuple(map(operator.index, pair)) for pair in widths)
+    sides = ((int(widths), int(widths)),) * x.ndim if isinstance(widths, int | np.integer) else widths
+    pairs = tuple(tuple(map(operator.index, pair)) for pair in sides)
     if len(pairs) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
         raise argument_error("pad", "widths", f"{x.ndim} pairs of non-negative numbers", widths)
     return apply(_PAD, (x,), {"widths": pairs, "value": value})
