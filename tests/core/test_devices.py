@@ -40,7 +40,7 @@ def test_mps_is_not_chosen_because_it_has_no_float64(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["cuda:99", "nonsense", "cpu:x", "", "xpu" if not torch.xpu.is_available() else "cuda:99"]
+    "name", ["cuda:99", "nonsense", "cpu:x", "", "meta", "xpu" if not torch.xpu.is_available() else "cuda:99"]
 )
 def test_an_absent_device_is_named_together_with_those_there_are(name):
     with pytest.raises(ValueError, match=r"a device of this machine: .*cpu") as caught:

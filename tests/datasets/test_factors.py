@@ -56,6 +56,28 @@ def test_a_read_only_array_is_taken_without_a_warning(recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.parametrize(
+    "arrange",
+    [lambda a: a[::-1], lambda a: a.astype(">i4"), lambda a: a.astype(">u2"), lambda a: a[:, ::-1].copy()[:, ::-1]],
+)
+def test_arrays_in_another_order_of_bytes_or_rows_are_taken(arrange):
+    array = arrange(GRID.indices().numpy())
+    assert GRID.check("f", array).tolist() == array.tolist()
+
+
+def test_tensors_without_numbers_are_refused():
+    with pytest.raises(ValueError, match=r"f: bad argument 'factors'\n.*numbers\n.*meta"):
+        GRID.check("f", torch.zeros(1, 3, dtype=torch.int64, device="meta"))
+    with pytest.raises(ValueError, match="bad argument 'device'"):
+        GRID.check("f", [[0, 0, 0]], device="meta")
+
+
+def test_torchs_default_device_changes_nothing():
+    with torch.device("meta"):
+        assert GRID.ravel([[1, 2, 4]], device="cpu").tolist() == [29]
+        assert GRID.values_of([[1, 2, 4]], device="cpu").tolist() == [[1, pytest.approx(0.7), 360]]
+
+
 def test_no_images_are_no_error():
     empty = torch.empty(0, 3, dtype=torch.int64)
     assert GRID.ravel(empty).shape == (0,)

@@ -37,12 +37,13 @@ def resolve_device(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if isinstance(device, bool) or not isinstance(device, (torch.device, str, int)):
         reject("resolve_device", "device", "a torch.device, a name, an index or None", repr(device), kind=TypeError)
+    expected = f"a device of this machine: {', '.join(available_devices())}"
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        expected = f"a device of this machine: {', '.join(available_devices())}"
         raise argument_error("resolve_device", "device", expected, repr(str(device))) from error
+    require(resolved.type != "meta", "resolve_device", "device", f"{expected} (meta holds no numbers)", "'meta'")
     if resolved.type == "cuda" and resolved.index is None:
         resolved = torch.device("cuda", torch.cuda.current_device())
     return resolved

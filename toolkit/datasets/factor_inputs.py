@@ -130,12 +130,14 @@ def floating_or(operation: str, dtype: object, *others: torch.dtype) -> None:
 
 def _tensor(operation: str, argument: str, given: object) -> Tensor:
     if isinstance(given, Tensor):
+        require(given.device.type != "meta", operation, argument, "numbers", "a tensor on meta, which holds none")
         return given
     try:
         array = np.asarray(given)
         if not array.size and not isinstance(given, np.ndarray):
             array = array.astype(np.int64)  # an empty list has no type of its own
-        return torch.tensor(array)  # a copy: torch warns about arrays that cannot be written to
+        # A copy, because torch takes neither foreign byte order nor negative strides, and warns about read-only memory.
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
     except (TypeError, ValueError, RuntimeError) as error:
         expected = "a tensor, array or sequence of numbers"
         raise argument_error(operation, argument, expected, type(given).__name__, kind=TypeError) from error
