@@ -1,5 +1,6 @@
 """``python -m toolkit``: what each command prints and the code it ends with."""
 
+import io
 import json
 import os
 import subprocess
@@ -116,6 +117,8 @@ def test_an_unknown_study_gives_one_line(study, capsys, arguments, complaint):
         (["--seeds", "1", "1"], "each once"),
         (["--seeds", "-1"], "0 <= seed"),
         (["--device", "cuda:99"], "a device of this machine"),
+        (["--device", "meta"], "a device of this machine"),
+        (["--jobs", "0"], "-1 for all cores"),
     ],
 )
 def test_impossible_options_give_no_traceback(study, capsys, arguments, complaint):
@@ -254,6 +257,17 @@ def test_a_reader_that_goes_away(tmp_path):
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_that_does_not_know_all_characters(study, monkeypatch, encoding):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True))
+    assert cli.main(["run", "coins"]) == 0
+    assert cli.main(["run", "é─"]) == 2
+    printed, complained = (stream.buffer.getvalue().decode(encoding) for stream in (sys.stdout, sys.stderr))
+    assert "coins at quick scale" in printed and "mean ? sd" in printed.replace("±", "?")
+    assert "unknown study" in complained
 
 
 def test_records_of_the_command_line_are_plain_json(study, tmp_path):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 import toolkit
-from toolkit.core.errors import CheckpointError, WriteError
+from toolkit.core.errors import CheckpointError, WriteError, require
 from toolkit.experiments.doctor import diagnose
 from toolkit.experiments.ledger import PaperResultError, read_ledger
 from toolkit.experiments.records import Record, RecordError
@@ -31,6 +31,9 @@ class RunOptions:
 
     jobs: int = 1
     """Seeds and variants at once, each in a process of its own; -1: as many as there are cores."""
+
+    def __post_init__(self) -> None:
+        require(self.jobs != 0, "run", "jobs", "1 or more, or -1 for all cores", self.jobs)
 
 
 def list_studies() -> int:
@@ -195,6 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 after an interruption.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that does not know a character must not lose the result
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         return _dispatch(arguments)
     except UnknownStudy as error:
