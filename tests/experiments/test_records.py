@@ -93,6 +93,22 @@ def test_mean_and_standard_deviation():
     assert make_record(1e300, -1e300).summary["accuracy"].sd >= 1e300
 
 
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [
+        ((math.inf, 1.0), math.inf),
+        ((1.0, math.inf), math.inf),
+        ((-math.inf, 1.0), -math.inf),
+        ((1.0, math.nan), math.nan),
+    ],
+)
+def test_the_mean_of_what_is_not_finite(values, mean):
+    results = tuple(SeedResult(seed, {"loss": value}) for seed, value in enumerate(values))
+    spread = replace(make_record(), results=results).summary["loss"]
+    assert repr(spread.mean) == repr(mean)
+    assert math.isnan(spread.sd)
+
+
 def test_a_metric_that_only_some_seeds_have():
     record = make_record(1.0, 3.0)
     partly = replace(record.results[1], metrics={"other": 1.0})
@@ -127,7 +143,17 @@ def test_every_truncation_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"[]", b"null", b"3", b"\xff\xfe", b"<html></html>", b'{"schema": "toolkit-run/9"}']
+    "content",
+    [
+        b'{"$float": "x"}',
+        b"1" * 5000,
+        b"[]",
+        b"null",
+        b"3",
+        b"\xff\xfe",
+        b"<html></html>",
+        b'{"schema": "toolkit-run/9"}',
+    ],
 )
 def test_foreign_files(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
@@ -205,6 +231,14 @@ def test_a_missing_field_is_named(path):
         (lambda values: values["results"][0].update(seed=True), "seed"),
         (lambda values: values["results"][0].update(seed=1.5), "seed"),
         (lambda values: values["environment"].pop("torch"), "torch"),
+        (lambda values: values.update(seconds=10**400), "seconds"),
+        (lambda values: values["results"][0]["metrics"].update(loss=10**400), r"metrics\.loss"),
+        (lambda values: values["quantities"].update(q={"metric": "m", "tolerance": -1, "factor": 1}), "tolerance"),
+        (
+            lambda values: values["quantities"].update(q={"metric": "m", "tolerance": float("nan"), "factor": 1}),
+            "toler",
+        ),
+        (lambda values: values["quantities"].update(q={"metric": "m", "tolerance": None, "factor": "1"}), "factor"),
     ],
 )
 def test_contradictions(change, complaint):

@@ -29,7 +29,10 @@ class Reader:
     def number(self, value: Any, where: str) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.fail(where, "a number", repr(value))
-        return value
+        try:
+            return float(value)
+        except OverflowError:
+            self.fail(where, "a number below 1.8e308", "a larger integer")
 
     def integer(self, value: Any, where: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):

@@ -176,11 +176,7 @@ class Record:
         for name in FIELDS:
             reader.get(environment, name, object, "environment.")
         quantities = {
-            name: Quantity(
-                reader.get(entry, "metric", str, f"quantities.{name}."),
-                reader.get(entry, "tolerance", (int, float, type(None)), f"quantities.{name}."),
-                reader.get(entry, "factor", (int, float), f"quantities.{name}."),
-            )
+            name: _quantity_from_dict(reader, entry, f"quantities.{name}")
             for name, entry in reader.get(values, "quantities", dict).items()
         }
         return cls(
@@ -191,8 +187,8 @@ class Record:
             results=tuple(results),
             environment=Environment(**{name: environment[name] for name in FIELDS}),
             date=date,
-            seconds=float(reader.get(values, "seconds", (int, float))),
-            cpu_seconds=float(reader.get(values, "cpu_seconds", (int, float))),
+            seconds=reader.number(values.get("seconds"), "seconds"),
+            cpu_seconds=reader.number(values.get("cpu_seconds"), "cpu_seconds"),
             quantities=quantities,
         )
 
@@ -239,7 +235,7 @@ def load_record(path: str | os.PathLike[str]) -> Record:
     path = Path(path)
     try:
         values = decode(json.loads(path.read_bytes().decode("utf-8")))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: no record of a run\n  expected: a whole JSON file\n  actual:   {error}") from error
     return Record.from_dict(values, origin=str(path))
 
@@ -266,9 +262,10 @@ def now() -> str:
 
 def _spread(values: Sequence[float]) -> Spread:
     n = len(values)
-    mean = sum(values) / n
     if n == 1:
-        return Spread(mean, None, 1)
+        return Spread(values[0], None, 1)
+    if not all(map(math.isfinite, values)):
+        return Spread(sum(values) / n, math.nan, n)
     # Around the first value: equal values then have a spread of exactly zero.
     centre = sum(value - values[0] for value in values) / n
     sd = math.hypot(*(value - values[0] - centre for value in values)) / math.sqrt(n - 1)
@@ -286,11 +283,22 @@ def _result_to_dict(result: SeedResult) -> dict[str, Any]:
     }
 
 
+def _quantity_from_dict(reader: "Reader", values: Any, where: str) -> Quantity:
+    metric = reader.get(values, "metric", str, f"{where}.")
+    tolerance = reader.get(values, "tolerance", object, f"{where}.")
+    factor = reader.number(reader.get(values, "factor", object, f"{where}."), f"{where}.factor")
+    if tolerance is not None:
+        tolerance = reader.number(tolerance, f"{where}.tolerance")
+        if not tolerance >= 0:
+            reader.fail(f"{where}.tolerance", ">= 0 or null", repr(tolerance))
+    return Quantity(metric, tolerance, factor)
+
+
 def _result_from_dict(reader: "Reader", values: Any, where: str) -> SeedResult:
     values = reader.mapping(values, where)
     where += "."
     metrics = {
-        name: float(reader.number(value, f"{where}metrics.{name}"))
+        name: reader.number(value, f"{where}metrics.{name}")
         for name, value in reader.get(values, "metrics", dict, where).items()
     }
     histories = {}
@@ -302,7 +310,7 @@ def _result_from_dict(reader: "Reader", values: Any, where: str) -> SeedResult:
             reader.fail(place, "as many steps as values", f"{len(steps)} and {len(numbers)}")
         histories[name] = Series(
             tuple(reader.integer(step, f"{place}.steps") for step in steps),
-            tuple(float(reader.number(number, f"{place}.values")) for number in numbers),
+            tuple(reader.number(number, f"{place}.values") for number in numbers),
         )
     tables = reader.get(values, "tables", dict, where)
     for name, columns in tables.items():
@@ -315,6 +323,6 @@ def _result_from_dict(reader: "Reader", values: Any, where: str) -> SeedResult:
         metrics=metrics,
         histories=histories,
         tables=tables,
-        seconds=float(reader.number(values.get("seconds"), f"{where}seconds")),
-        cpu_seconds=float(reader.number(values.get("cpu_seconds"), f"{where}cpu_seconds")),
+        seconds=reader.number(values.get("seconds"), f"{where}seconds"),
+        cpu_seconds=reader.number(values.get("cpu_seconds"), f"{where}cpu_seconds"),
     )
