@@ -236,6 +236,7 @@ def test_foreign_files(tmp_path):
         archive.writestr("a", "b")
     np.savez(tmp_path / "arrays.npz", a=np.ones(3))
     (tmp_path / "page.html").write_text("<html>404</html>")
+    (tmp_path / "folder").mkdir()
     for path in tmp_path.iterdir():
         with pytest.raises(CheckpointError, match=str(path)):
             load_checkpoint(path)

@@ -344,7 +344,7 @@ def test_nan_survives_a_resume(tmp_path):
     assert np.array_equal(history["loss"], [math.nan, math.nan, math.inf], equal_nan=True)
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(2), np.zeros(3), "text", None, 1j, [1.0]])
+@pytest.mark.parametrize("bad", [torch.zeros(2), np.zeros(3), "text", None, 1j, [1.0], 10**400])
 def test_a_metric_that_is_not_one_number(bad):
     with pytest.raises(TypeError, match="metric 'loss' to be one number"):
         train(lambda index: {"loss": bad}, 1)
@@ -363,6 +363,12 @@ def test_a_metric_that_is_not_one_number(bad):
 def test_impossible_arguments(arguments, name):
     with pytest.raises(ValueError, match=f"train: bad argument '{name}'"):
         train(lambda index: None, **arguments)
+
+
+@pytest.mark.parametrize("metrics", [0.5, torch.zeros(()), [("loss", 0.5)]])
+def test_metrics_without_names(metrics):
+    with pytest.raises(TypeError, match="train: bad argument 'step'\n  expected: metrics by name"):
+        train(lambda index: metrics, 1)
 
 
 def test_evaluation_comes_after_the_last_step_too():

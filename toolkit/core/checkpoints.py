@@ -232,7 +232,12 @@ def _same_array(shape: tuple[int, ...], dtype: object, saved_shape: tuple[int, .
 
 
 def _read(path: Path) -> dict[str, Any]:
-    buffer = io.BytesIO(path.read_bytes())
+    try:
+        buffer = io.BytesIO(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _error(path, "a file that can be read", error.strerror or str(error)) from error
     # The checksums of the archive are compared here, because torch does not; damage can make both fail in any way.
     try:
         with zipfile.ZipFile(buffer) as archive:

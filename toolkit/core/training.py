@@ -75,6 +75,8 @@ def train(
         CheckpointError: the checkpoint is broken, of another configuration, or has gone further than ``n_steps``.
         WriteError: the checkpoint cannot be written.
     """
+    if not isinstance(n_steps, int):
+        reject("train", "n_steps", "an integer", repr(n_steps), kind=TypeError)
     require(n_steps >= 0, "train", "n_steps", ">= 0", n_steps)
     for name, every in (("evaluate_every", evaluate_every), ("checkpoint_every", checkpoint_every)):
         require(every is None or every >= 1, "train", name, ">= 1 or None", every)
@@ -141,7 +143,9 @@ class _Log:
         self._seconds, self._cpu_seconds = earlier.seconds, earlier.cpu_seconds
         self._started, self._cpu_started = time.perf_counter(), time.process_time()
 
-    def add(self, done: int, metrics: Metrics | None) -> None:
+    def add(self, done: int, metrics: object) -> None:
+        if not (metrics is None or isinstance(metrics, Mapping)):
+            reject("train", "step", "metrics by name, or None", repr(metrics), kind=TypeError)
         self.n_steps = done
         for name, value in (metrics or {}).items():
             steps, values = self._series.setdefault(name, ([], []))
@@ -178,7 +182,7 @@ class _Log:
 def _number(name: str, value: Any) -> float:
     try:
         return float(value.item() if hasattr(value, "item") else value)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         shape = getattr(value, "shape", None)
         actual = type(value).__name__ if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"
         reject("train", "step", f"metric {name!r} to be one number", actual, kind=TypeError)
