@@ -35,6 +35,7 @@ class Operation:
     """
 
     __slots__ = (
+        "_known_places",
         "expects",
         "extras",
         "fresh",
@@ -68,6 +69,7 @@ class Operation:
         self.shapes = shapes
         self.same_dtype = same_dtype
         self.expects = expects
+        self._known_places: dict[int, tuple[int, ...]] = {}
         self.kernels: dict[type, Callable[..., Any]] = _Kernels(self)
 
     def __repr__(self) -> str:
@@ -77,18 +79,32 @@ class Operation:
         """Pick what the backward rule needs, ``None`` in place of what no wanted gradient needs."""
         if self.saves == EVERY_INPUT:
             return inputs
+        available = (*inputs, output, *extras)
+        if self.saved_for is None:
+            return tuple([available[place] for place in self._places(len(inputs))])
         saved: list[Any] = []
-        used = 0
-        for position, source in enumerate(self.saves):
-            users = None if self.saved_for is None else self.saved_for[position]
-            if source == EXTRA:
-                value = extras[used]
-                used += 1
-            else:
-                value = output if source == OUTPUT else inputs[source]
-            wanted = users is None or any(parents[user] is not None for user in users)
-            saved.append(value if wanted else None)
+        for place, users in zip(self._places(len(inputs)), self.saved_for, strict=True):
+            if users is not None:
+                for user in users:
+                    if parents[user] is not None:
+                        break
+                else:
+                    saved.append(None)
+                    continue
+            saved.append(available[place])
         return tuple(saved)
+
+    def _places(self, n_inputs: int) -> tuple[int, ...]:
+        """Return where each saved value stands among the inputs, the output and the extras, in a row."""
+        places = self._known_places.get(n_inputs)
+        if places is None:
+            found = []
+            extra = n_inputs + 1
+            for source in self.saves:
+                found.append(n_inputs if source == OUTPUT else extra if source == EXTRA else source)
+                extra += source == EXTRA
+            places = self._known_places[n_inputs] = tuple(found)
+        return places
 
     def source(self, position: int) -> int:
         """Return where the saved value at ``position`` came from."""

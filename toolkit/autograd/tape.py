@@ -7,6 +7,7 @@ intermediate array dies with the last Variable that holds it and no reference cy
 """
 
 import itertools
+import math
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -151,7 +152,7 @@ class Variable:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.data.shape, dtype=np.int64))
+        return math.prod(self.data.shape)
 
     @property
     def is_leaf(self) -> bool:
@@ -459,16 +460,39 @@ def apply(operation: Operation, inputs: Sequence[Any], params: dict[str, Any] | 
         TypeError: an input is no array, arrays of different libraries or dtypes meet.
         ValueError: the array library refused the inputs.
     """
-    variables = tuple(
-        value if value is None or type(value) in _SCALARS else as_variable(value, operation.name, f"input {position}")
-        for position, value in enumerate(inputs)
-    )
-    if config.hooks:
+    arrays: Any = []
+    parents: Any = []
+    first: Any = None
+    alike = True
+    recorded = False
+    watched = config.mode == WATCH
+    for value in inputs:
+        if type(value) is not Variable:
+            if value is None or type(value) in _SCALARS:
+                arrays.append(value)
+                parents.append(None)
+                continue
+            value = as_variable(value, operation.name, f"input {len(arrays)}")
+        array = value.data
+        node = value.node
+        arrays.append(array)
+        parents.append(node)
+        if node is not None:
+            recorded = True
+        if first is None:
+            first = array
+        elif array.dtype is not first.dtype or (type(array) is _Tensor and array.device != first.device):
+            alike = False
+    if alike and first is not None:
+        array_type = type(first)
+        backend = backend_of_type(array_type)
+    else:
+        backend = check_operands(operation, arrays)
+        array_type = backend.array_type
+    if watched:
+        variables = _as_given(inputs)
         for hook in config.hooks:
             hook.before_forward(operation, variables)
-    arrays = tuple(value.data if isinstance(value, Variable) else value for value in variables)
-    backend = check_operands(operation, arrays)
-    array_type = backend.array_type
     kernel = operation.kernels[array_type]
     try:
         output = kernel(*arrays) if params is None else kernel(*arrays, **params)
@@ -479,25 +503,33 @@ def apply(operation: Operation, inputs: Sequence[Any], params: dict[str, Any] | 
         output, *extras_list = output
         extras = tuple(extras_list)
     if type(output) is not array_type:
-        output = backend.as_array(output, next(array for array in arrays if type(array) is array_type))
-    result: Variable | None = None
-    if config.enable_backprop:
-        parents = tuple(value.node if isinstance(value, Variable) else None for value in variables)
-        if any(parent is not None for parent in parents):
-            kept = operation.keep(arrays, output, extras, parents)
-            if operation.shapes:
-                params = {**(params or {}), "shapes": tuple(getattr(array, "shape", None) for array in arrays)}
-            result = _recorded(output, operation, parents, kept, params, backend.version(kept))
-    if result is None:
+        output = backend.as_array(output, first)
+    if recorded and config.enable_backprop:
+        parents = tuple(parents)
+        kept = operation.keep(tuple(arrays), output, extras, parents)
+        if operation.shapes:
+            params = {**(params or {}), "shapes": tuple(getattr(array, "shape", None) for array in arrays)}
+        result = _recorded(output, operation, parents, kept, params, backend.version(kept))
+    else:
         result = _result(output, None)
-    if config.debug:
-        from toolkit.autograd import debugging
+    if watched:
+        if config.debug:
+            from toolkit.autograd import debugging
 
-        debugging.after_forward(operation, backend, output, result.node)
-    if config.hooks:
+            debugging.after_forward(operation, backend, output, result.node)
         for hook in reversed(config.hooks):
             hook.after_forward(operation, variables, result)
     return result
+
+
+def _as_given(inputs: Sequence[Any]) -> tuple:
+    """Return inputs as hooks see them: arrays as Variables, numbers and ``None`` as they are."""
+    return tuple(
+        value
+        if value is None or type(value) in _SCALARS or type(value) is Variable
+        else as_variable(value, "hook", "input")
+        for value in inputs
+    )
 
 
 def check_operands(operation: Operation, arrays: Sequence[Any]) -> Backend:

@@ -1,5 +1,6 @@
 """The namespace of Variables: what backward rules are run against when the gradient is itself differentiated."""
 
+import functools
 from typing import Any
 
 from toolkit.autograd.backends.base import Namespace
@@ -10,19 +11,27 @@ _CONSTANT = frozenset({"sign", "floor", "zeros_like", "ones_like", "isnan", "isf
 """Functions whose derivative is zero wherever it exists, so that nothing need be recorded."""
 
 
+def _constant(name: str) -> Any:
+    def constant(x: Variable, **params: Any) -> Variable:
+        return _result(x.backend.as_array(getattr(x.backend, name)(x.data, **params), x.data), None)
+
+    return constant
+
+
 class TapeNamespace(NeuralTapeRules, Namespace):
     """The recording operations, under the names the backends use."""
 
     def __getattr__(self, name: str) -> Any:
+        # Found once and kept: backward rules ask for the same few names at every node.
+        function = _constant(name) if name in _CONSTANT else getattr(self._operations, name)
+        setattr(self, name, function)
+        return function
+
+    @functools.cached_property
+    def _operations(self) -> Any:
         from toolkit.autograd import operations
 
-        if name in _CONSTANT:
-
-            def constant(x: Variable, **params: Any) -> Variable:
-                return _result(x.backend.as_array(getattr(x.backend, name)(x.data, **params), x.data), None)
-
-            return constant
-        return getattr(operations, name)
+        return operations
 
     def zeros(self, shape: tuple[int, ...], like: Variable) -> Variable:
         return _result(like.backend.zeros(shape, like.data), None)
@@ -41,19 +50,13 @@ class TapeNamespace(NeuralTapeRules, Namespace):
         return x.backend.any_zero(x.data)
 
     def concat(self, *arrays: Variable, axis: int = 0) -> Variable:
-        from toolkit.autograd.operations import concat
-
-        return concat(arrays, axis)
+        return self._operations.concat(arrays, axis)
 
     def stack(self, *arrays: Variable, axis: int = 0) -> Variable:
-        from toolkit.autograd.operations import stack
-
-        return stack(arrays, axis)
+        return self._operations.stack(arrays, axis)
 
     def einsum(self, *operands: Variable, subscripts: str) -> Variable:
-        from toolkit.autograd.operations import einsum
-
-        return einsum(subscripts, *operands)
+        return self._operations.einsum(subscripts, *operands)
 
 
 TAPE = TapeNamespace()

@@ -1,5 +1,6 @@
 """Matrix products: ``matmul``, ``einsum`` and the affine map of a layer."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -107,18 +108,20 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Variable:
         ValueError: the shapes do not fit.
     """
     x, weight = as_variable(x, "linear", "x"), as_variable(weight, "linear", "weight")
-    if weight.ndim != 2:
-        raise argument_error("linear", "weight", "shape (outputs, inputs)", weight.shape)
-    if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise argument_error("linear", "x", f"x.shape[-1] == weight.shape[1], {weight.shape[1]}", x.shape)
-    inputs = [x if x.ndim == 2 else reshape(x, (int(np.prod(x.shape[:-1], dtype=np.int64)), x.shape[-1])), weight]
+    given, rows = x.data.shape, weight.data.shape
+    if len(rows) != 2:
+        raise argument_error("linear", "weight", "shape (outputs, inputs)", tuple(rows))
+    if not given or given[-1] != rows[1]:
+        raise argument_error("linear", "x", f"x.shape[-1] == weight.shape[1], {rows[1]}", tuple(given))
     if bias is not None:
         bias = as_variable(bias, "linear", "bias")
-        if bias.shape != weight.shape[:1]:
-            raise argument_error("linear", "bias", f"shape ({weight.shape[0]},), one a row of weight", bias.shape)
-        inputs.append(bias)
-    y = apply(_LINEAR, inputs)
-    return y if x.ndim == 2 else reshape(y, (*x.shape[:-1], weight.shape[0]))
+        if bias.data.shape != rows[:1]:
+            raise argument_error("linear", "bias", f"shape ({rows[0]},), one a row of weight", bias.shape)
+    if len(given) == 2:
+        return apply(_LINEAR, (x, weight) if bias is None else (x, weight, bias))
+    x = reshape(x, (math.prod(given[:-1]), given[-1]))
+    y = apply(_LINEAR, (x, weight) if bias is None else (x, weight, bias))
+    return reshape(y, (*given[:-1], rows[0]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
