@@ -67,6 +67,15 @@ def test_packages_against_the_list(monkeypatch, line, status, part):
         assert found[0].remedy == 'python -m pip install -e ".[notebooks]"'
 
 
+def test_without_a_checkout_the_remedy_names_the_package(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "requirements", lambda: ["numpy>=99", 'no-such-package-here; extra == "notebooks"'])
+    monkeypatch.setattr(doctor.toolkit, "__file__", str(tmp_path / "site-packages" / "toolkit" / "__init__.py"))
+    assert [check.remedy for check in doctor._packages()] == [
+        'python -m pip install "tokui-toolkit"',
+        'python -m pip install "tokui-toolkit[notebooks]"',
+    ]
+
+
 def test_an_optional_extra_is_only_a_note(monkeypatch):
     monkeypatch.setattr(doctor, "requirements", lambda: ['no-such-package-here; extra == "peers"'])
     (check,) = doctor._packages()

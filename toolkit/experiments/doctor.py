@@ -163,7 +163,10 @@ def _package(requirement, extra: str) -> Check:
 
 
 def _pip(extra: str) -> str:
-    return f'python -m pip install -e ".[{extra}]"' if extra else "python -m pip install -e ."
+    extras = f"[{extra}]" if extra else ""
+    if (Path(toolkit.__file__).resolve().parent.parent / "pyproject.toml").is_file():
+        return f'python -m pip install -e ".{extras}"'
+    return f'python -m pip install "{DISTRIBUTION}{extras}"'  # of the installed version: no index is needed for it
 
 
 def _device() -> Iterator[Check]:
