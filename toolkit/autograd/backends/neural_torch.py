@@ -164,6 +164,8 @@ class NeuralTorch(NeuralRules):
                 g, x, gamma, mean, inverse, needs, axes=axes, shared=shared, eps=eps, constant=constant
             )
         wanted = (needs[0] is not None, needs[1] is not None, needs[2] is not None)
+        # The kernels read the scale's memory as if it were without gaps, and are wrong where it is not.
+        gamma = gamma if gamma is None else gamma.contiguous()
         if axes == shared:
             return _batch_norm_backward(g, x, gamma, None, None, mean, inverse, True, eps, wanted)
         own = x.shape[len(shared) :]
