@@ -218,6 +218,10 @@ def broken_npz(name, path):
         write_npz(path, arrays, latents_values=arrays["latents_values"][:, 1:])
     elif name == "NaN":
         write_npz(path, arrays, latents_values=arrays["latents_values"] * np.nan)
+    elif name == "header":
+        write_npz(path, arrays, imgs=None)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("imgs.npy", b"\x93NUMPY\x01\x00\x76\x00" + b"{'descr': '|u1', 'fortran_order".ljust(118))
     elif name == "hollow":
         # A header that promises a terabyte, and nothing behind it.
         write_npz(path, arrays, imgs=None)
@@ -232,7 +236,7 @@ def broken_npz(name, path):
     [
         "missing", "truncated", "altered", "web page", "empty", "pickle", "pickled images", "pickled labels",
         "without images", "too few images", "grey", "float", "columns first", "incomplete", "two colours",
-        "wrong classes", "other factors", "NaN", "hollow", "folder",
+        "wrong classes", "other factors", "NaN", "hollow", "header", "folder",
     ],
 )  # fmt: skip
 def test_a_broken_archive_is_one_clear_error(name, tmp_path):
@@ -247,7 +251,19 @@ def test_a_broken_archive_is_one_clear_error(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["missing", "no hdf5", "truncated", "without labels", "float", "channels first", "incomplete", "group"]
+    "name",
+    [
+        "missing",
+        "no hdf5",
+        "truncated",
+        "without labels",
+        "float",
+        "channels first",
+        "incomplete",
+        "group",
+        "external",
+        "linked",
+    ],
 )
 def test_a_broken_hdf5_file_is_one_clear_error(name, tmp_path):
     h5py = pytest.importorskip("h5py")
@@ -269,9 +285,22 @@ def test_a_broken_hdf5_file_is_one_clear_error(name, tmp_path):
         with h5py.File(path, "w") as file:
             file.create_group("images")
             file.create_group("labels")
+    elif name == "external":
+        shapes_hdf5(path, images=None)
+        secret = tmp_path / "secret"
+        secret.write_bytes(bytes(len(SMALL_3D) * 64 * 64 * 3))
+        with h5py.File(path, "a") as file:
+            shape = (len(SMALL_3D), 64, 64, 3)
+            file.create_dataset("images", shape, "u1", external=[(str(secret), 0, secret.stat().st_size)])
+    elif name == "linked":
+        shapes_hdf5(tmp_path / "other.h5")
+        shapes_hdf5(path, images=None)
+        with h5py.File(path, "a") as file:
+            file["images"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "images")
     with pytest.raises(DatasetUnavailable) as error:
         shapes3d.load(path)
     assert str(path) in str(error.value)
+    assert ("lies in another file" in str(error.value)) == (name in ("external", "linked"))
 
 
 def test_a_file_that_goes_bad_later_is_one_clear_error(tmp_path):
