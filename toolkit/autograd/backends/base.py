@@ -41,9 +41,11 @@ class Namespace:
 
     def restore_axes(self, reduced: Any, axis: Any, keepdims: bool, shape: tuple[int, ...]) -> Any:
         """Broadcast what a reduction made of an array of ``shape`` back to that shape."""
-        if not keepdims:
-            axes = set(range(len(shape))) if axis is None else {a % len(shape) for a in as_axes(axis)}
-            reduced = self.reshape(reduced, tuple(1 if k in axes else length for k, length in enumerate(shape)))
+        if not keepdims and axis is not None:
+            lengths = list(shape)
+            for a in as_axes(axis):
+                lengths[a] = 1
+            reduced = self.reshape(reduced, tuple(lengths))
         return self.broadcast_to(reduced, shape)
 
     def swap_last(self, x: Any) -> Any:

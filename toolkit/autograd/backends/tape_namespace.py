@@ -5,7 +5,7 @@ from typing import Any
 
 from toolkit.autograd.backends.base import Namespace
 from toolkit.autograd.backends.neural_rules import NeuralTapeRules
-from toolkit.autograd.tape import Variable, _result
+from toolkit.autograd.tape import Variable, _result, apply
 
 _CONSTANT = frozenset({"sign", "floor", "zeros_like", "ones_like", "isnan", "isfinite", "argmax"})
 """Functions whose derivative is zero wherever it exists, so that nothing need be recorded."""
@@ -48,6 +48,32 @@ class TapeNamespace(NeuralTapeRules, Namespace):
 
     def any_zero(self, x: Variable) -> bool:
         return x.backend.any_zero(x.data)
+
+    # Backward rules pass what fits, so the checks of the public functions are spared.
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> Variable:
+        return apply(self._operations.shaping.RESHAPE, (x,), {"shape": shape})
+
+    def broadcast_to(self, x: Any, shape: tuple[int, ...]) -> Variable:
+        return apply(self._operations.shaping.BROADCAST, (x,), {"shape": shape})
+
+    def transpose(self, x: Any, axes: tuple[int, ...]) -> Variable:
+        return apply(self._operations.shaping.TRANSPOSE, (x,), {"axes": axes})
+
+    def matmul(self, a: Any, b: Any) -> Variable:
+        return apply(self._operations.linear_algebra.MATMUL, (a, b))
+
+    def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
+        return apply(self._operations.reductions.SUM, (x,), {"axis": axis, "keepdims": keepdims})
+
+    def tanh_backward(self, gradient: Variable, output: Variable) -> Variable:
+        return self._operations.elementwise.tanh_backward(gradient, output)
+
+    def sigmoid_backward(self, gradient: Variable, output: Variable) -> Variable:
+        return self._operations.elementwise.sigmoid_backward(gradient, output)
+
+    def where_positive(self, gradient: Variable, x: Variable) -> Variable:
+        return self._operations.elementwise.where_positive(gradient, x)
 
     def concat(self, *arrays: Variable, axis: int = 0) -> Variable:
         return self._operations.concat(arrays, axis)

@@ -78,7 +78,7 @@ def _power_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
             by_base = g * (2.0 * a) if b == 2 else g * 0.0 if b == 0 else g * (float(b) * a ** (b - 1))
         else:
             # b * a**(b - 1) is 0 * inf at a = b = 0, where the derivative is 0.
-            slope = b * a ** xp.where(b == 0, 1.0, b - 1.0)
+            slope = b * a ** xp.where(a == 0, xp.where(b == 0, 1.0, b - 1.0), b - 1.0)
             by_base = g * slope
     if needs[1] is not None:
         zero = a == 0
@@ -159,6 +159,38 @@ _erf = unary(
         "erf",
         lambda xp, g, saved, needs, p: (g * (xp.exp(-(saved[0] * saved[0])) * (2.0 / math.sqrt(math.pi))),),
         saves=(0,),
+    )
+)
+
+
+# The fused backward rules of these functions, with backward rules of their own: a second derivative records one
+# operation where their formulas would record three.
+
+
+def _tanh_backward_vjp(xp: Any, v: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
+    g, y = saved
+    return (
+        xp.tanh_backward(v, y) if needs[0] is not None else None,
+        v * g * y * -2.0 if needs[1] is not None else None,
+    )
+
+
+def _sigmoid_backward_vjp(xp: Any, v: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
+    g, y = saved
+    return (
+        xp.sigmoid_backward(v, y) if needs[0] is not None else None,
+        v * g * (1.0 - y * 2.0) if needs[1] is not None else None,
+    )
+
+
+_for_output: dict[str, Any] = {"saves": (0, 1), "saved_for": ((1,), None)}
+tanh_backward = binary(Operation("tanh_backward", _tanh_backward_vjp, **_for_output))
+sigmoid_backward = binary(Operation("sigmoid_backward", _sigmoid_backward_vjp, **_for_output))
+where_positive = binary(
+    Operation(
+        "where_positive",
+        lambda xp, v, saved, needs, p: (xp.where_positive(v, saved[0]) if needs[0] is not None else None, None),
+        saves=(1,),
     )
 )
 

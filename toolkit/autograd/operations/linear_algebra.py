@@ -22,7 +22,7 @@ def _matmul_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
     )
 
 
-_MATMUL = Operation("matmul", _matmul_vjp, saves=(0, 1), saved_for=((1,), (0,)), expects="a.shape[-1] == b.shape[-2]")
+MATMUL = Operation("matmul", _matmul_vjp, saves=(0, 1), saved_for=((1,), (0,)), expects="a.shape[-1] == b.shape[-2]")
 
 
 @differentiable(
@@ -62,7 +62,7 @@ def matmul(a: Any, b: Any) -> Variable:
                 "matmul", "b", f"leading axes that broadcast with {a.shape[:-2]}", b.shape[:-2]
             ) from None
         a, b = (v if v.shape[:-2] == lead else broadcast_to(v, (*lead, *v.shape[-2:])) for v in (a, b))
-    product = apply(_MATMUL, (a, b))
+    product = apply(MATMUL, (a, b))
     if row or column:
         shape = product.shape
         product = reshape(product, (*shape[:-2], *(() if row else shape[-2:-1]), *(() if column else shape[-1:])))

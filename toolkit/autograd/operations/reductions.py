@@ -55,7 +55,7 @@ def single_axis(operation: str, axis: int, ndim: int) -> int:
 
 def _count(shape: tuple[int, ...], axis: Axis) -> int:
     axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    return int(np.prod([shape[a] for a in axes], dtype=np.int64))
+    return math.prod([shape[a] for a in axes])
 
 
 def _reduced(distinct: bool = False, positive: bool = False) -> Any:
@@ -124,7 +124,7 @@ def _prod_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
     return (g * others,)
 
 
-_SUM = Operation("sum", _sum_vjp, fresh=False, shapes=True)
+SUM = Operation("sum", _sum_vjp, fresh=False, shapes=True)
 _MAX = Operation("max", _extreme_vjp, saves=(0, OUTPUT), shapes=True)
 _MIN = Operation("min", _extreme_vjp, saves=(0, OUTPUT), shapes=True)
 _PROD = Operation("prod", _prod_vjp, saves=(0, OUTPUT), shapes=True)
@@ -142,7 +142,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
 
     The dtype stays; bools and narrow integers are added up as int64.
     """
-    return _reduce(_SUM, x, axis, keepdims)
+    return _reduce(SUM, x, axis, keepdims)
 
 
 @differentiable(_reduced(), group="reduction")

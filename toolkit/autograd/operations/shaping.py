@@ -1,5 +1,6 @@
 """Operations that move elements: shapes, axes, joining, indexing."""
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +18,9 @@ __all__ = ["broadcast_to", "concat", "flip", "get_item", "pad", "reshape", "scat
 
 _VIEW: dict[str, Any] = {"fresh": False, "shapes": True}
 
-_RESHAPE = Operation("reshape", lambda xp, g, saved, needs, p: (xp.reshape(g, p["shapes"][0]),), **_VIEW)
-_BROADCAST = Operation("broadcast_to", lambda xp, g, saved, needs, p: (xp.sum_to(g, p["shapes"][0]),), **_VIEW)
-_TRANSPOSE = Operation(
+RESHAPE = Operation("reshape", lambda xp, g, saved, needs, p: (xp.reshape(g, p["shapes"][0]),), **_VIEW)
+BROADCAST = Operation("broadcast_to", lambda xp, g, saved, needs, p: (xp.sum_to(g, p["shapes"][0]),), **_VIEW)
+TRANSPOSE = Operation(
     "transpose",
     lambda xp, g, saved, needs, p: (xp.transpose(g, tuple(p["axes"].index(k) for k in range(len(p["axes"])))),),
     fresh=False,
@@ -75,11 +76,11 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Variable:
     lengths = _as_shape("reshape", shape)
     if lengths.count(-1) > 1 or any(n < -1 for n in lengths):
         raise argument_error("reshape", "shape", "lengths of which at most one is -1", shape)
-    known = int(np.prod([n for n in lengths if n != -1], dtype=np.int64))
+    known = math.prod([n for n in lengths if n != -1])
     fits = known > 0 and x.size % known == 0 if -1 in lengths else known == x.size
     if not fits:
         raise argument_error("reshape", "shape", f"{x.size} elements, as in {x.shape}", shape)
-    return apply(_RESHAPE, (x,), {"shape": tuple(x.size // known if n == -1 else n for n in lengths)})
+    return apply(RESHAPE, (x,), {"shape": tuple(x.size // known if n == -1 else n for n in lengths)})
 
 
 @differentiable(
@@ -101,7 +102,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Variable:
     order = tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)
     if sorted(k % x.ndim if -x.ndim <= k < x.ndim else x.ndim for k in order) != list(range(x.ndim)):
         raise argument_error("transpose", "axes", f"a permutation of {x.ndim} axes", axes)
-    return apply(_TRANSPOSE, (x,), {"axes": tuple(k % x.ndim for k in order)})
+    return apply(TRANSPOSE, (x,), {"axes": tuple(k % x.ndim for k in order)})
 
 
 @differentiable(
@@ -125,7 +126,7 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Variable:
         fits = False
     if not fits:
         raise argument_error("broadcast_to", "shape", f"a shape that {x.shape} broadcasts to", shape)
-    return apply(_BROADCAST, (x,), {"shape": lengths})
+    return apply(BROADCAST, (x,), {"shape": lengths})
 
 
 @differentiable(lambda rng: [Sample((rng.normal(size=(2, 3)), axis)) for axis in (None, 0, -1, (0, 1))], group="shape")
