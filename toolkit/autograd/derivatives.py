@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from toolkit.autograd.configuration import using_config
 from toolkit.autograd.engine import first_order, higher_order, reaching, starting_gradient
 from toolkit.autograd.tape import Variable, _result, as_variable
 from toolkit.core.errors import argument_error
@@ -90,6 +91,7 @@ def grad(
     return results[0] if single else tuple(results)
 
 
+@using_config(enable_backprop=True)
 def vjp(
     function: Callable[..., Variable | Sequence[Variable]], primals: Sequence[Any], cotangents: Any = None
 ) -> tuple[Any, tuple[Variable, ...]]:
@@ -105,10 +107,16 @@ def vjp(
     """
     leaves = _leaves("vjp", primals)
     outputs = function(*leaves)
-    gradients = grad(outputs, leaves, cotangents, allow_unused=True) if _any_recorded(outputs) else [None] * len(leaves)
+    values = [outputs] if isinstance(outputs, Variable) else outputs
+    if not isinstance(values, tuple | list) or not all(isinstance(value, Variable) for value in values):
+        expected = "a function that returns a Variable, or a tuple or list of them"
+        raise argument_error("vjp", "function", expected, type(outputs).__name__, kind=TypeError)
+    recorded = any(value.node is not None for value in values)
+    gradients = grad(values, leaves, cotangents, allow_unused=True) if recorded else [None] * len(leaves)
     return outputs, tuple(_or_zero(gradient, leaf) for gradient, leaf in zip(gradients, leaves, strict=True))
 
 
+@using_config(enable_backprop=True)
 def hvp(function: Callable[..., Variable], primals: Sequence[Any], vectors: Sequence[Any]) -> tuple[Variable, ...]:
     """Return the product of a function's Hessian with ``vectors``, without forming the Hessian.
 
@@ -145,6 +153,7 @@ def hvp(function: Callable[..., Variable], primals: Sequence[Any], vectors: Sequ
     return tuple(_or_zero(product, leaf) for product, leaf in zip(products, leaves, strict=True))
 
 
+@using_config(enable_backprop=True)
 def jacobian(function: Callable[[Variable], Variable], primal: Any, *, create_graph: bool = False) -> Variable:
     """Return all first derivatives of a function's output by its input, one backward pass an output element.
 
@@ -180,6 +189,7 @@ def jacobian(function: Callable[[Variable], Variable], primal: Any, *, create_gr
     return reshape(stack(rows), shape)
 
 
+@using_config(enable_backprop=True)
 def hessian(function: Callable[[Variable], Variable], primal: Any) -> Variable:
     """Return all second derivatives of a function of one element's value.
 
@@ -214,11 +224,6 @@ def _leaves(operation: str, primals: Sequence[Any]) -> list[Variable]:
         )
     detached = [as_variable(primal, operation, f"primals[{k}]") for k, primal in enumerate(primals)]
     return [Variable(primal.data, requires_grad=True, name=primal.name) for primal in detached]
-
-
-def _any_recorded(outputs: Any) -> bool:
-    values = [outputs] if isinstance(outputs, Variable) else outputs
-    return any(value.node is not None for value in values)
 
 
 def _one_each(operation: str, seeds: Any, outputs: list[Variable]) -> list[Any]:

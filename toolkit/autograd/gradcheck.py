@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.autograd.configuration import no_grad
+from toolkit.autograd.configuration import no_grad, using_config
 from toolkit.autograd.derivatives import grad
 from toolkit.autograd.tape import Variable, _result, as_variable
 from toolkit.core.errors import argument_error
@@ -66,6 +66,7 @@ def numerical_gradient(
     return tuple(results)
 
 
+@using_config(enable_backprop=True)
 def gradcheck(
     function: Callable[..., Variable],
     inputs: Sequence[Any],
@@ -147,8 +148,6 @@ def _weighted(function: Callable[..., Any], seed: int) -> Callable[..., Variable
 
 def _gradients(function: Callable[..., Variable]) -> Callable[..., tuple[Variable, ...]]:
     def gradients(*inputs: Variable) -> tuple[Variable, ...]:
-        from toolkit.autograd.configuration import using_config
-
         with using_config(enable_backprop=True):
             leaves = [value if value.node is not None else Variable(value.data, requires_grad=True) for value in inputs]
             value = function(*leaves)

@@ -194,6 +194,9 @@ class Variable:
             pending.extend(parent for parent in node.parents if parent is not None)
             node.parents = (None,) * len(node.parents)
             node.saved = ()
+            node.version = None
+            if node.origin is not None:
+                node.origin = (node.origin[0], ())
             node.operation = _CUT
 
     def cleargrad(self) -> None:
@@ -365,12 +368,16 @@ def unary(operation: Operation) -> Any:
         parent = x.node
         if parent is None or mode:
             return _result(output, None)
-        if keeps_output:
-            version = output._version if type(output) is _Tensor else None
-            return _recorded(output, operation, (parent,), (output,), None, version)
-        if keeps_input:
-            version = array._version if type(array) is _Tensor else None
-            return _recorded(output, operation, (parent,), (array,), None, version)
+        try:
+            if keeps_output:
+                version = output._version if type(output) is _Tensor else None
+                return _recorded(output, operation, (parent,), (output,), None, version)
+            if keeps_input:
+                version = array._version if type(array) is _Tensor else None
+                return _recorded(output, operation, (parent,), (array,), None, version)
+        except RuntimeError:
+            # A tensor made in torch.inference_mode counts no writes.
+            return apply(operation, (x,))
         return _recorded(output, operation, (parent,), (), None, None)
 
     return call
@@ -425,18 +432,21 @@ def binary(operation: Operation) -> Any:
             return _recorded(output, operation, (left_node, right_node), (), None, None)
         version: int | None = None
         if keeps_crossed:
-            if left_node is None:
-                kept: tuple = (left, None)
-                if type(left) is _Tensor:
-                    version = left._version
-            elif right_node is None:
-                kept = (None, right)
-                if type(right) is _Tensor:
-                    version = right._version
-            else:
-                kept = (left, right)
-                if array_type is _Tensor:
-                    version = left._version + right._version
+            try:
+                if left_node is None:
+                    kept: tuple = (left, None)
+                    if type(left) is _Tensor:
+                        version = left._version
+                elif right_node is None:
+                    kept = (None, right)
+                    if type(right) is _Tensor:
+                        version = right._version
+                else:
+                    kept = (left, right)
+                    if array_type is _Tensor:
+                        version = left._version + right._version
+            except RuntimeError:
+                return apply(operation, (a, b))
             return _recorded(output, operation, (left_node, right_node), kept, None, version)
         parents = (left_node, right_node)
         kept = operation.keep((left, right), output, (), parents)
@@ -506,10 +516,15 @@ def apply(operation: Operation, inputs: Sequence[Any], params: dict[str, Any] | 
         output = backend.as_array(output, first)
     if recorded and config.enable_backprop:
         parents = tuple(parents)
-        kept = operation.keep(tuple(arrays), output, extras, parents)
+        kept: tuple = ()
+        version = None
+        if operation.saves:
+            kept = operation.keep(tuple(arrays), output, extras, parents)
+            version = backend.version(kept)
         if operation.shapes:
-            params = {**(params or {}), "shapes": tuple(getattr(array, "shape", None) for array in arrays)}
-        result = _recorded(output, operation, parents, kept, params, backend.version(kept))
+            shapes = tuple([None if value is None or type(value) in _SCALARS else value.shape for value in arrays])
+            params = {"shapes": shapes} if params is None else {**params, "shapes": shapes}
+        result = _recorded(output, operation, parents, kept, params, version)
     else:
         result = _result(output, None)
     if watched:

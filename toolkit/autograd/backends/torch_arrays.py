@@ -60,9 +60,13 @@ class TorchBackend(NeuralTorch, Backend):
 
     def version(self, saved: tuple) -> int | None:
         total = None
-        for value in saved:
-            if type(value) is torch.Tensor:
-                total = value._version + (total or 0)
+        try:
+            for value in saved:
+                if type(value) is torch.Tensor:
+                    total = value._version + (total or 0)
+        except RuntimeError:
+            # A tensor made in torch.inference_mode counts no writes.
+            return None
         return total
 
     def device(self, array: Any) -> Any:
