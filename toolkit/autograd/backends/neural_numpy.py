@@ -165,7 +165,7 @@ def _in_single(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in (
     "average_pool2d", "average_pool2d_input_gradient", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient",
-    "cross_entropy", "cross_entropy_backward", "embedding_gradient", "log_softmax", "log_softmax_backward",
+    "cross_entropy", "cross_entropy_gradient", "embedding_gradient", "log_softmax", "log_softmax_backward",
     "max_pool2d_scatter", "mse", "normalization_gradients", "normalized", "softmax", "softmax_backward", "standardized",
 ):  # fmt: skip
     setattr(NeuralNumPy, _name, _in_single(getattr(NeuralNumPy, _name)))

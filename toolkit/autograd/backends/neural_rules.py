@@ -29,22 +29,13 @@ class NeuralRules(Namespace):
     def log_softmax_backward(self, g: Any, y: Any, axis: int) -> Any:
         return g - self.exp(y) * self.sum(g, axis=axis, keepdims=True)
 
-    def probabilities(self, log_probabilities: Any, node: Any) -> Any:
-        """Return the softmax along axis 1 of the logits behind ``node``, of which the log-probabilities are known."""
+    def standing_in(self, log_probabilities: Any, node: Any) -> Any:
+        """Return the log-probabilities in the place of the logits behind ``node``."""
+        return log_probabilities
+
+    def probabilities(self, log_probabilities: Any) -> Any:
+        """Return the softmax along axis 1 of logits of which the log-probabilities are known."""
         return self.exp(log_probabilities)
-
-    def cross_entropy_backward(self, g: Any, log_probabilities: Any, labels: Any, node: Any, reduction: str) -> Any:
-        from toolkit.autograd.backends import backend_of_type
-
-        shape = log_probabilities.shape
-        chosen = backend_of_type(type(labels)).one_hot(labels, shape)
-        probabilities = self.probabilities(log_probabilities, node)
-        slope = self.where(chosen, probabilities - 1.0, probabilities)
-        if reduction == "none":
-            return slope * self.reshape(g, (shape[0], 1, *shape[2:]))
-        if reduction == "mean":
-            g = g / float(volume(shape) // shape[1])
-        return slope * g
 
     def statistics(self, x: Any, mean: Any, inverse: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, Any]:
         """Return mean and inverse deviation over ``axes``, of length 1 there: what was saved from the forward pass."""
@@ -98,12 +89,20 @@ class NeuralRules(Namespace):
 class NeuralTapeRules(NeuralRules):
     """The same on Variables, where what was saved from the forward pass is brought back into the graph."""
 
-    def probabilities(self, log_probabilities: Any, node: Any) -> Any:
+    def standing_in(self, log_probabilities: Any, node: Any) -> Any:
         from toolkit.autograd.tape import _result
 
         # Softmax does not see a shift of its input, and the log-probabilities are the logits but for a shift. So
         # they can stand in for the logits, which then need not be kept: derivatives of every order are the same.
-        return self.softmax(_result(log_probabilities, node), 1)
+        return _result(log_probabilities, node)
+
+    def probabilities(self, log_probabilities: Any) -> Any:
+        return self.softmax(log_probabilities, 1)
+
+    def one_hot(self, labels: Any, shape: tuple[int, ...]) -> Any:
+        from toolkit.autograd.tape import _result
+
+        return _result(labels.backend.one_hot(labels.data, shape), None)
 
     def statistics(self, x: Any, mean: Any, inverse: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, Any]:
         share = 1.0 / max(1, volume(tuple(x.shape[axis] for axis in axes)))

@@ -142,6 +142,14 @@ class StandardNeural(StandardPooling):
         losses = -self.sum(self.where(chosen, log_probabilities, 0.0), axis=1)
         return self.reduced(losses, reduction), log_probabilities, labels
 
+    def cross_entropy_gradient(self, log_probabilities: Any, labels: Any, g: Any, *, reduction: str) -> Any:
+        shape = log_probabilities.shape
+        probabilities = self.exp(log_probabilities)
+        slope = self.where(self.one_hot(labels, shape), probabilities - 1.0, probabilities)
+        if reduction == "none":
+            return slope * self.reshape(g, (shape[0], 1, *shape[2:]))
+        return slope * (g / float(volume(labels.shape)) if reduction == "mean" else g)
+
     def mse(self, x: Any, y: Any, *, reduction: str) -> Any:
         difference = x - y
         return self.reduced(difference * difference, reduction)

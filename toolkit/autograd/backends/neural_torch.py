@@ -129,7 +129,7 @@ class NeuralTorch(NeuralRules):
         loss = torch._C._nn.nll_loss_nd(log_probabilities, labels, None, _REDUCTION[reduction], _NO_LABEL)
         return loss, log_probabilities, labels
 
-    def cross_entropy_backward(self, g: Any, log_probabilities: Any, labels: Any, node: Any, reduction: str) -> Any:
+    def cross_entropy_gradient(self, log_probabilities: Any, labels: Any, g: Any, *, reduction: str) -> Any:
         slope = torch.exp(log_probabilities)
         slope.scatter_(1, labels.unsqueeze(1), -1.0, reduce="add")
         if reduction == "none":

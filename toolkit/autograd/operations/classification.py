@@ -14,7 +14,7 @@ from toolkit.autograd.registry import Sample, differentiable
 from toolkit.autograd.tape import Variable, apply, as_variable
 from toolkit.core.errors import argument_error
 
-__all__ = ["cross_entropy", "log_softmax", "mse", "softmax"]
+__all__ = ["cross_entropy", "cross_entropy_gradient", "log_softmax", "mse", "softmax"]
 
 
 def _softmax_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
@@ -26,8 +26,24 @@ def _log_softmax_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tu
 
 
 def _cross_entropy_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
-    log_probabilities, labels = saved
-    return xp.cross_entropy_backward(g, log_probabilities, labels, needs[0], p["reduction"]), None
+    logits, labels = xp.standing_in(saved[0], needs[0]), saved[1]
+    return xp.cross_entropy_gradient(logits, labels, g, reduction=p["reduction"]), None
+
+
+def _cross_entropy_gradient_vjp(xp: Any, v: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
+    log_probabilities, labels, g = saved
+    shape, reduction = log_probabilities.shape, p["reduction"]
+    scale = 1.0 / volume(labels.shape) if reduction == "mean" else 1.0
+    probabilities = xp.probabilities(log_probabilities)
+    by_logits = by_g = None
+    if needs[0] is not None:
+        spread = xp.reshape(g, (shape[0], 1, *shape[2:])) if reduction == "none" else g * scale
+        by_logits = xp.softmax_backward(v * spread, probabilities, 1)
+    if needs[2] is not None:
+        product = v * xp.where(xp.one_hot(labels, shape), probabilities - 1.0, probabilities)
+        by_g = xp.sum(product, axis=1 if reduction == "none" else None, keepdims=False)
+        by_g = by_g if scale == 1.0 else by_g * scale
+    return by_logits, None, by_g
 
 
 def _mse_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
@@ -40,6 +56,9 @@ def _mse_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
 _SOFTMAX = Operation("softmax", _softmax_vjp, saves=(OUTPUT,))
 _LOG_SOFTMAX = Operation("log_softmax", _log_softmax_vjp, saves=(OUTPUT,))
 _CROSS_ENTROPY = Operation("cross_entropy", _cross_entropy_vjp, saves=(EXTRA, EXTRA), same_dtype=False)
+_CROSS_ENTROPY_GRADIENT = Operation(
+    "cross_entropy_gradient", _cross_entropy_gradient_vjp, saves=(0, 1, 2), same_dtype=False
+)
 _MSE = Operation("mse", _mse_vjp, saves=(0, 1))
 
 
@@ -126,6 +145,18 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Variable
     params = {"reduction": reduction}
     loss = look_up(_CROSS_ENTROPY, (logits, array), params, argument="labels", limit=whole[axis], like=logits)
     return reshape(loss, ()) if axis == 0 and reduction == "none" else loss
+
+
+def cross_entropy_gradient(logits: Any, labels: Any, g: Any, *, reduction: str) -> Variable:
+    """Return the gradient of :func:`cross_entropy` by its logits, given that by its result.
+
+    Args:
+        logits: shape ``(samples, classes, ...)``, shifted so that they are log-probabilities.
+        labels: integers that have been checked.
+        g: shape of the loss.
+        reduction: as it was there.
+    """
+    return apply(_CROSS_ENTROPY_GRADIENT, (logits, labels, g), {"reduction": reduction})
 
 
 def _are_probabilities(labels: Any, logits: Variable) -> bool:
