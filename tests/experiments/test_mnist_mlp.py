@@ -133,6 +133,13 @@ def test_the_report_names_difference_and_ratio(record):
     assert "2 seeds" in text
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_report_sees_nan_in_any_seed(record, seed):
+    results = list(record.results)
+    results[seed] = replace(results[seed], metrics={**results[seed].metrics, "largest loss difference": np.nan})
+    assert "NOT the same" in mnist_mlp.report([replace(record, results=tuple(results))])
+
+
 @pytest.mark.parametrize("backend", ["torch", "numpy"])
 def test_interrupted_and_resumed_equals_unbroken(tmp_path, monkeypatch, backend):
     config = replace(SMALL, seeds=(0,), n_epochs=1, backend=backend)
