@@ -80,3 +80,39 @@ def test_tensors_of_inference_mode_are_differentiated_too(inside):
     total = (reference.tanh() * reference + reference.sin() / reference + reference**2 * reference.softmax(0)).sum()
     torch.testing.assert_close(x.grad.clone(), torch.autograd.grad(total, reference)[0])
     torch.testing.assert_close(second.data.clone(), 6 * reference.detach())
+
+
+@pytest.mark.parametrize("factors", [[1e-200, 1e-200], [1e-160, 1e-160, 1.0], [1e200, 1e200, 1e-200], [2.0, 0.0, 3.0]])
+def test_derivatives_of_a_product_that_leaves_the_range(factors, library):
+    x = library.leaf(factors)
+    with np.errstate(over="ignore"):
+        (slope,) = grad(F.prod(x), [x])
+    expected = [np.prod(np.delete(factors, k), dtype=np.longdouble) for k in range(len(factors))]
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(library.host(slope), np.array(expected, dtype=np.float64), rtol=1e-14)
+
+
+def test_a_zero_among_many_factors_takes_memory_in_proportion():
+    factors = np.full(200_000, 1.0)
+    factors[3] = 0.0
+    x = Variable(factors, requires_grad=True)
+    F.prod(x).backward()
+    np.testing.assert_array_equal(x.grad, np.arange(200_000) == 3)
+    few = np.linspace(0.5, 1.5, 64)
+    few[5] = few[40] = 0.0
+    found = hessian(F.prod, few).numpy()
+    expected = np.zeros((64, 64))
+    expected[5, 40] = expected[40, 5] = np.prod(np.delete(few, [5, 40]))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_mean_in_half_precision_does_not_overflow(dtype):
+    data = torch.full((70_000,), 2.0, dtype=getattr(torch, dtype))
+    for array in (data, data.numpy()) if dtype == "float16" else (data,):
+        x = Variable(array, requires_grad=True)
+        y = F.mean(x)
+        y.backward()
+        assert y.dtype == array.dtype and y.item() == 2.0
+        assert x.grad.dtype == array.dtype and float(x.grad[0]) == pytest.approx(1 / 70_000, rel=5e-3)
+        assert F.var(x).item() == 0.0

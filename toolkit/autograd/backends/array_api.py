@@ -125,6 +125,9 @@ class ArrayAPIBackend(NeuralArrayAPI, Backend):
         x = self._number(x)
         return self.namespace.sum(x, axis=axis, keepdims=keepdims, dtype=self._sum_dtype(x))
 
+    def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return self.namespace.mean(x, axis=axis, keepdims=keepdims)
+
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return self.namespace.max(x, axis=axis, keepdims=keepdims)
 

@@ -152,6 +152,9 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return x.sum(axis=axis, keepdims=keepdims)
 
+    def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return x.mean(axis=axis, keepdims=keepdims)
+
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return x.max(axis=axis, keepdims=keepdims)
 

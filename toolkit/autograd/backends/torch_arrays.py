@@ -132,6 +132,9 @@ class TorchBackend(NeuralTorch, Backend):
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return torch.sum(x) if axis is None and not keepdims else _reduced(torch.sum, x, axis, keepdims)
 
+    def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return torch.mean(x) if axis is None and not keepdims else _reduced(torch.mean, x, axis, keepdims)
+
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return _reduced(torch.amax, x, axis, keepdims)
 

@@ -23,8 +23,8 @@ def normalized_axis(operation: str, axis: Axis, ndim: int) -> Axis:
         TypeError: not an integer or a tuple of integers.
         ValueError: out of range or repeated.
     """
-    if axis is None:
-        return None
+    if axis is None or (type(axis) is int and 0 <= axis < ndim):
+        return axis
     axes = axis if isinstance(axis, tuple | list) else (axis,)
     normalized = []
     for a in axes:
@@ -107,24 +107,43 @@ def _prod_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
     x, y = saved
     axis, keepdims, shape = p["axis"], p["keepdims"], p["shapes"][0]
     g = xp.restore_axes(g, axis, keepdims, shape)
-    if not xp.any_zero(x):
+    # Where a product has lost digits to underflow, dividing a factor out of it again does not give the others'.
+    smallest = 2.0**-53 if "64" in str(y.dtype) else 2.0**-24
+    if not xp.any_zero(y * smallest) and not xp.any_zero(1.0 / y):
         return (g * xp.restore_axes(y, axis, keepdims, shape) / x,)
-    # With a zero among the factors: the product of the others, each in a row of its own with itself set to one.
     axes = tuple(range(len(shape))) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    rest = tuple(k for k in range(len(shape)) if k not in axes)
-    count = _count(shape, axes)
-    rows = xp.reshape(xp.transpose(x, (*rest, *axes)), (*(shape[k] for k in rest), 1, count))
-    square = (*(shape[k] for k in rest), count, count)
-    own = xp.arange(count, x)
-    diagonal = xp.broadcast_to(xp.reshape(own, (count, 1)) == xp.reshape(own, (1, count)), square)
-    others = xp.prod(xp.where(diagonal, 1.0, xp.broadcast_to(rows, square)), axis=len(rest) + 1, keepdims=False)
-    order = (*rest, *axes)
+    order = (*(k for k in range(len(shape)) if k not in axes), *axes)
+    lead = len(shape) - len(axes)
+    moved = xp.transpose(x, order)
+    rows = xp.reshape(moved, (*moved.shape[:lead], _count(shape, axes)))
+    others = _product_before(xp, rows) * xp.flip(_product_before(xp, xp.flip(rows, axis=lead)), axis=lead)
     back = tuple(order.index(k) for k in range(len(shape)))
-    others = xp.transpose(xp.reshape(others, tuple(shape[k] for k in order)), back)
-    return (g * others,)
+    return (g * xp.transpose(xp.reshape(others, tuple(moved.shape)), back),)
+
+
+def _product_before(xp: Any, rows: Any) -> Any:
+    """Return the product of all elements before each one along the last axis, by doubling how many it takes in."""
+    count = rows.shape[-1]
+
+    def shifted(values: Any, step: int) -> Any:
+        kept = xp.get_item(values, (..., slice(0, count - step)))
+        return xp.pad(kept, ((0, 0),) * (len(values.shape) - 1) + ((step, 0),), value=1.0)
+
+    products = shifted(rows, 1)
+    step = 1
+    while step < count:
+        products = products * shifted(products, step)
+        step *= 2
+    return products
+
+
+def _mean_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
+    shape = p["shapes"][0]
+    return (xp.restore_axes(g * (1.0 / _count(shape, p["axis"])), p["axis"], p["keepdims"], shape),)
 
 
 SUM = Operation("sum", _sum_vjp, fresh=False, shapes=True)
+_MEAN = Operation("mean", _mean_vjp, fresh=False, shapes=True)
 _MAX = Operation("max", _extreme_vjp, saves=(0, OUTPUT), shapes=True)
 _MIN = Operation("min", _extreme_vjp, saves=(0, OUTPUT), shapes=True)
 _PROD = Operation("prod", _prod_vjp, saves=(0, OUTPUT), shapes=True)
@@ -147,7 +166,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
 
 @differentiable(_reduced(), group="reduction")
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
-    """Return the mean over ``axis``.
+    """Return the mean over ``axis``; half precision is added up in single, so the sum may be larger than it holds.
 
     Raises:
         ValueError: the mean of nothing.
@@ -157,7 +176,9 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
     count = _count(x.shape, axis)
     if count == 0:
         raise argument_error("mean", "x", "at least one element along the axis", f"shape {x.shape}, axis {axis}")
-    return sum(x, axis, keepdims) * (1.0 / count)
+    if not x.backend.is_floating(x.data):
+        return apply(SUM, (x,), {"axis": axis, "keepdims": bool(keepdims)}) * (1.0 / count)
+    return apply(_MEAN, (x,), {"axis": axis, "keepdims": bool(keepdims)})
 
 
 @differentiable(_reduced(), group="reduction")
@@ -175,7 +196,7 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: int = 
             "var", "x", f"more than {correction} elements along the axis", f"shape {x.shape}, axis {axis}"
         )
     deviation = x - mean(x, axis, keepdims=True)
-    return sum(deviation * deviation, axis, keepdims) * (1.0 / (count - correction))
+    return mean(deviation * deviation, axis, keepdims) * (count / (count - correction))
 
 
 @differentiable(
@@ -189,8 +210,7 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: int = 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Variable:
     """Return the product over ``axis``; 1 of nothing.
 
-    The derivatives of every order are right where factors are zero too; there they take memory of the square of the
-    number of factors.
+    The derivatives of every order are right where factors are zero too, and where the product under- or overflows.
     """
     return _reduce(_PROD, x, axis, keepdims)
 
