@@ -116,3 +116,14 @@ def test_a_mean_in_half_precision_does_not_overflow(dtype):
         assert y.dtype == array.dtype and y.item() == 2.0
         assert x.grad.dtype == array.dtype and float(x.grad[0]) == pytest.approx(1 / 70_000, rel=5e-3)
         assert F.var(x).item() == 0.0
+
+
+def test_half_precision_convolution_whose_windows_all_miss_the_image():
+    """torch 2.13's own kernel for it ends the process on a CPU."""
+    x = Variable(torch.ones(2, 2, 2, 1, dtype=torch.float16), requires_grad=True)
+    weight = Variable(torch.ones(2, 1, 2, 1, dtype=torch.float16), requires_grad=True)
+    bias = Variable(torch.full((2,), 0.5, dtype=torch.float16), requires_grad=True)
+    y = F.conv2d(x, weight, bias, (1, 2), (0, 1), (1, 2), groups=2)
+    F.sum(y).backward()
+    assert y.dtype is torch.float16 and torch.equal(y.data, torch.full((2, 2, 1, 2), 0.5, dtype=torch.float16))
+    assert not x.grad.any() and not weight.grad.any() and torch.equal(bias.grad, torch.full_like(bias.data, 4.0))

@@ -39,6 +39,10 @@ class NeuralTorch(NeuralRules):
     def conv2d(
         self, x: Any, weight: Any, bias: Any = None, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
     ) -> Any:
+        if x.dtype is torch.float16 and x.is_cpu:
+            # torch's own kernel is slower, and ends the process where every window along an axis misses the image.
+            bias = None if bias is None else bias.float()
+            return torch.conv2d(x.float(), weight.float(), bias, stride, padding, dilation, groups).half()
         return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
     def conv2d_gradients(self, g: Any, x: Any, weight: Any, needs: tuple, params: dict) -> tuple:
