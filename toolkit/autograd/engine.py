@@ -197,13 +197,18 @@ def higher_order(
             if node.parents is None:
                 raise RuntimeError(f"grad: {node.operation.name}: {_FREED}")
             parents = tuple(
-                parent if parent is not None and parent.order in needed else None for parent in node.parents
+                [parent if parent is not None and parent.order in needed else None for parent in node.parents]
             )
             if not any(parents):
                 continue
-            if node.version is not None and gradient.backend.version(node.saved) != node.version:
-                check_unchanged(node, gradient.backend)
-            elif watched:
+            version = node.version
+            if version is not None:
+                for value in node.saved:
+                    if type(value) is _Tensor:
+                        version -= value._version
+                if version:
+                    check_unchanged(node, gradient.backend)
+            if watched:
                 debugging.require_unchanged(gradient.backend, node)
             gradients = node.operation.vjp(TAPE, gradient, saved_as_variables(node), parents, node.params)
             if not retain_graph:
@@ -226,13 +231,15 @@ def saved_as_variables(node: Node) -> tuple:
     A saved input gets its parent's node, a saved output the node itself: for the length of one call only, so that
     the output is in reach without a cycle (Tokui et al. 2019, section 4.2.1, without weak references).
     """
+    source_of = node.operation.source
+    parents = node.parents
     values = []
     for position, value in enumerate(node.saved):
-        source = node.operation.source(position)
+        source = source_of(position)
         if source == EXTRA or not hasattr(value, "dtype"):
             values.append(value)
         else:
-            values.append(_result(value, node if source == OUTPUT else node.parents[source]))
+            values.append(_result(value, node if source == OUTPUT else parents[source]))
     return tuple(values)
 
 
@@ -246,19 +253,26 @@ def reaching(roots: list[Node], wanted: set[int], boundary: Set[int] = frozenset
     pending = list(roots)
     while pending:
         node = pending.pop()
-        if node.order in found:
+        order = node.order
+        if order in found:
             continue
-        found[node.order] = node
-        if node.order >= oldest or node.order in boundary:
+        found[order] = node
+        if order >= oldest or order in boundary:
             continue
         if node.parents is None:
             raise RuntimeError(f"grad: {node.operation.name}: {_FREED}")
-        pending.extend(parent for parent in node.parents if parent is not None)
+        for parent in node.parents:
+            if parent is not None:
+                pending.append(parent)
     needed: set[int] = set()
     for order in sorted(found, reverse=True):
-        parents = () if order >= oldest or order in boundary else found[order].parents
-        if order in wanted or any(parent is not None and parent.order in needed for parent in parents):
+        if order in wanted:
             needed.add(order)
+        elif order < oldest and order not in boundary:
+            for parent in found[order].parents:
+                if parent is not None and parent.order in needed:
+                    needed.add(order)
+                    break
     return needed
 
 
