@@ -1,0 +1,15 @@
+"""The questions that lessons begin with. They live here, so that no answer stands above its question in a notebook."""
+
+from toolkit.lessons import predict
+from toolkit.lessons.prediction import Prediction
+
+
+def start_here() -> Prediction:
+    """Ask how good one step of gradient descent is, for ``00_start_here``."""
+    return predict(
+        "Ten templates of 8×8 pixels, one per digit, are all zero. They take one single step of gradient "
+        "descent on 1,437 handwritten digits. How many of 100 unseen digits do they then name right?",
+        ["about 10, which is chance", "about 30", "about 50", "about 80"],
+        answer="about 80",
+        explanation="The first step makes each template the mean of its digit, less the mean of all.",
+    )
