@@ -12,7 +12,7 @@ def test_kept_bytes():
     x = Variable(np.ones(64), requires_grad=True)
     assert exercises.kept_bytes(graph(F.exp(x) * x + x).saved_bytes).right is True
     assert exercises.kept_bytes(1024).right is True
-    for slip, words in ((512, "second one"), (1536, "one piece of memory"), (2048, "add keeps"), (128, "8 bytes")):
+    for slip, words in ((0, "requires_grad"), (512, "second one"), (1536, "one piece of memory"), (2048, "add keeps"), (128, "8 bytes")):
         verdict = exercises.kept_bytes(slip)
         assert verdict.right is False and words in verdict.sentence
     assert exercises.kept_bytes("many").right is False
@@ -58,6 +58,31 @@ def test_curvature_names_the_slip():
     assert "create_graph=True" in exercises.curvature(once).sentence
 
 
+def unsummed(f, x):
+    x = Variable(x, requires_grad=True)
+    return grad(grad(F.sum(f(x)), x, create_graph=True), x)
+
+
+def by_backward(f, x):
+    x = Variable(x, requires_grad=True)
+    F.sum(f(x)).backward(create_graph=True)
+    return grad(F.sum(x.grad), x)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "hint"),
+    [
+        (unrecorded, "expected: a path in the graph", "needs create_graph=True"),
+        (unsummed, "expected: an array of shape (7,)", "a sum over the elements"),
+        (by_backward, "create_graph", "backward takes no create_graph"),
+    ],
+)
+def test_curvature_that_raises_gets_the_hint_as_well(answer, error, hint):
+    verdict = exercises.curvature(answer)
+    assert verdict.right is False and error in verdict.sentence.split("The first grad")[0]
+    assert hint in verdict.sentence
+
+
 def copying(tensor, gradient):
     tensor.grad = gradient.copy() if tensor.grad is None else tensor.grad + gradient
 
@@ -80,9 +105,19 @@ def writing(tensor, gradient):
     tensor.grad = gradient.copy()
 
 
+def adding_at_once(tensor, gradient):
+    tensor.grad += gradient.copy()
+
+
+def returning(tensor, gradient):
+    return gradient.copy()
+
+
 @pytest.mark.parametrize(
     ("answer", "right", "words"),
     [
+        (adding_at_once, False, "The first time tensor.grad is None"),
+        (returning, False, "Nothing was stored in tensor.grad"),
         (copying, True, "Distinct"),
         (sharing, False, "share memory"),
         (forgetting, False, "added to the first"),

@@ -124,9 +124,9 @@ def test_no_answer_makes_an_exercise_raise(answer):
 def test_an_error_in_the_check_becomes_a_sentence():
     @exercise
     def broken(answer):
-        raise RuntimeError("first line\nsecond line")
+        raise RuntimeError("first line\n  second line\n  third line")
 
-    assert broken(1).sentence == "Your answer stopped with RuntimeError: first line."
+    assert broken(1).sentence == "Your answer stopped with RuntimeError: first line; second line."
     assert broken.__name__ == "broken"
 
 
@@ -147,7 +147,9 @@ def test_arrays():
 def test_choices():
     assert expect_choice(" Right ", "right").right
     assert expect_choice("left", "right", slips={"LEFT": "Look again."}).sentence == "Look again."
-    assert "other than" in expect_choice(3, "right").sentence
+    assert expect_choice(3, "right").sentence == "It is not int 3."
+    named = expect_choice("middle", "right", slips={"left": "Look again."}).sentence
+    assert named == "Got str 'middle'; the choices are 'left', 'right'."
 
 
 def test_functions():
@@ -160,7 +162,8 @@ def test_functions():
     assert square(lambda x: 2 * x).sentence.endswith("Square, do not double.")
     assert square(lambda x: None).right is None and square(lambda x: ...).right is None
     assert not square(7).right
-    assert "ZeroDivisionError" in square(lambda x: 1 / 0).sentence
+    raised = square(lambda x: 1 / 0).sentence
+    assert "ZeroDivisionError" in raised and raised.endswith("Square, do not double.")
 
     def unfinished(x):
         raise NotImplementedError

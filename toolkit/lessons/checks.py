@@ -141,10 +141,22 @@ def exercise(check_answer: Callable[..., Verdict]) -> Callable[..., Verdict]:
         except NotImplementedError:
             return UNSOLVED
         except Exception as error:
-            line = str(error).strip().splitlines()
-            return Verdict(False, f"Your answer stopped with {type(error).__name__}{': ' + line[0] if line else ''}.")
+            return Verdict(False, stopped(error))
 
     return safe
+
+
+def stopped(error: Exception, hint: str = "") -> str:
+    """Say in one sentence that an answer raised: our errors tell in their second line what they expected.
+
+    Args:
+        error: what was raised.
+        hint: the likely slip, said after it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
+    message = "; ".join(line if len(line) <= 160 else f"{line[:160]}…" for line in lines).rstrip(".")
+    sentence = f"Your answer stopped with {type(error).__name__}{': ' + message if message else ''}."
+    return f"{sentence} {hint}" if hint else sentence
 
 
 def expect_number(
@@ -218,7 +230,10 @@ def expect_choice(answer: Any, expected: str, *, right: str = "", slips: Mapping
     for wrong, slip in (slips or {}).items():
         if word == wrong.strip().casefold():
             return Verdict(False, slip)
-    return Verdict(False, f"Expected something other than {_short(answer)}.")
+    choices = sorted({expected.strip(), *(wrong.strip() for wrong in slips or {})}, key=str.casefold)
+    if len(choices) == 1:  # naming it would give the answer away
+        return Verdict(False, f"It is not {_short(answer)}.")
+    return Verdict(False, f"Got {_short(answer)}; the choices are {', '.join(map(repr, choices))}.")
 
 
 def expect_function(
@@ -231,12 +246,17 @@ def expect_function(
         cases: ``((arguments…), expected)`` pairs.
         tolerance: the largest difference allowed in any value.
         right: what to say about a right answer.
-        hint: the likely slip, said with the first case that fails.
+        hint: the likely slip, said with the first case that fails or raises.
     """
     if not callable(answer):
         return Verdict(False, f"Expected a function, got {_short(answer)}.")
     for arguments, expected in cases:
-        came = answer(*arguments)
+        try:
+            came = answer(*arguments)
+        except NotImplementedError:
+            return UNSOLVED
+        except Exception as error:
+            return Verdict(False, stopped(error, hint))
         if _is_unsolved(came):
             return UNSOLVED
         verdict = expect_array(came, expected, tolerance=tolerance)

@@ -8,6 +8,7 @@ from toolkit.autograd import Variable, graph
 from toolkit.autograd import functions as F
 from toolkit.explorers.naive_tape import Tensor
 from toolkit.lessons import Verdict, exercise, expect_function, expect_number
+from toolkit.lessons.checks import stopped
 
 
 @exercise
@@ -17,6 +18,7 @@ def kept_bytes(answer: Any) -> Verdict:
     expected = graph(F.exp(x) * x + x).saved_bytes
     one = x.data.nbytes
     slips = {
+        0: "nothing is recorded for an x without requires_grad=True.",
         one: "that is one array of 64 numbers; multiply needs a second one, x, for the gradient by exp(x).",
         3 * one: "exp and multiply both keep the output of exp, but it is one piece of memory: count it once.",
         4 * one: "add keeps nothing, and the output of exp is kept by exp and by multiply but exists once.",
@@ -39,7 +41,10 @@ def curvature(answer: Any) -> Verdict:
         answer,
         cases,
         right="Second derivatives of sin, tanh and a cube, every value within 1e-6 of the exact one.",
-        hint="The first grad needs create_graph=True, and each grad differentiates a sum over the elements.",
+        hint=(
+            "The first grad needs create_graph=True, and each grad differentiates a sum over the elements. (backward "
+            "takes no create_graph and stores plain arrays: use grad for both.)"
+        ),
     )
 
 
@@ -49,14 +54,21 @@ def repaired_receive(answer: Any) -> Verdict:
     if not callable(answer):
         return Verdict(False, f"Expected a function, got {type(answer).__name__}.")
 
+    returned = []
+
     class Repaired(Tensor):
         def receive(self, gradient: np.ndarray) -> None:
-            answer(self, gradient)
+            returned.append(answer(self, gradient))
 
     a, b = Repaired(np.array([0.25, 0.5])), Repaired(np.array([1.0, 2.0]))
-    (a + b).backward()
+    try:
+        (a + b).backward()
+    except TypeError as error:
+        return Verdict(False, stopped(error, "The first time tensor.grad is None." if "NoneType" in str(error) else ""))
     if a.grad is None or b.grad is None:
-        raise NotImplementedError
+        if all(one is None or one is ... for one in returned):
+            raise NotImplementedError
+        return Verdict(False, "Nothing was stored in tensor.grad: nobody reads what receive returns.")
     if not (np.array_equal(a.grad, [1.0, 1.0]) and np.array_equal(b.grad, [1.0, 1.0])):
         return Verdict(False, f"The gradients of a + b are ones; yours are {a.grad} and {b.grad}.")
     if np.shares_memory(a.grad, b.grad):
