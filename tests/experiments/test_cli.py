@@ -52,7 +52,7 @@ def test_run_prints_and_records(study, capsys):
     assert cli.main(["run", "coins"]) == 0
     out = capsys.readouterr().out
     assert "coins at quick scale" in out
-    assert "3 ± 1" in out
+    assert "3.0 ± 1.0" in out
     assert "recorded in runs" in out
     (record,) = load_records("runs")
     assert record.seeds == (0, 1, 2)
@@ -274,3 +274,10 @@ def test_records_of_the_command_line_are_plain_json(study, tmp_path):
     cli.main(["run", "coins"])
     (path,) = (tmp_path / "runs").glob("*.json")
     assert json.loads(path.read_text())["config"]["scale"] == "quick"
+
+
+def test_the_ledger_names_runs_beside_no_paper(study, capsys):
+    assert cli.main(["run", "coins"]) == 0
+    capsys.readouterr()
+    assert cli.main(["ledger"]) == 0
+    assert "coins at quick scale" in capsys.readouterr().out.split("answer no number of a paper")[1]

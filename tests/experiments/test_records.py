@@ -89,7 +89,11 @@ def test_mean_and_standard_deviation():
     assert make_record(5.0).summary["accuracy"] == Spread(5.0, None, 1)
     assert make_record(0.1, 0.1, 0.1).summary["accuracy"].sd == 0
     assert str(Spread(0.5, None, 1)) == "0.5"
-    assert str(Spread(0.5, 0.0123, 2)) == "0.5 ± 0.012"
+    assert str(Spread(0.5, 0.0123, 2)) == "0.500 ± 0.012"
+    assert str(Spread(897.94, 3.3, 5)) == "897.9 ± 3.3"
+    assert str(Spread(89.93333, 1.2, 3)) == "89.9 ± 1.2"
+    assert str(Spread(1234.5, 120.0, 3)) == "1234.5 ± 1.2e+02"
+    assert str(Spread(1.0, 0.0, 3)) == "1 ± 0"
     assert make_record(1e300, -1e300).summary["accuracy"].sd >= 1e300
 
 

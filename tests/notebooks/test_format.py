@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import subprocess
 import textwrap
 from pathlib import Path
 
@@ -120,7 +121,17 @@ def _structure_complaints(notebook) -> list[str]:
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_lesson(path):
-    assert complaints(path) == []
+    found = complaints(path)
+    if found and _worked_in(path):
+        pytest.skip(f"you have worked in {path.name}; `git restore notebooks` brings the stored lesson back")
+    assert found == []
+
+
+def _worked_in(path: Path) -> bool:
+    """Return whether the file differs from the stored lesson: JupyterLab saves by itself what a reader runs."""
+    status = ["git", "-C", str(path.parent), "status", "--porcelain", "--", path.name]
+    done = subprocess.run(status, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and done.stdout.startswith(" M")
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)

@@ -13,7 +13,7 @@ import toolkit
 from toolkit.core.errors import CheckpointError, WriteError, require
 from toolkit.experiments.doctor import diagnose
 from toolkit.experiments.ledger import PaperResultError, read_ledger
-from toolkit.experiments.records import Record, RecordError
+from toolkit.experiments.records import Record, RecordError, load_records
 from toolkit.experiments.registry import UnknownStudy, find_study, studies
 from toolkit.experiments.study import Scale, StudyInterrupted
 from toolkit.experiments.tables import Table
@@ -82,11 +82,23 @@ def ledger(
 
     found = read_ledger(paper, runs=runs or (data_directory() / "runs", RUNS))
     print(found.to_text())
+    others = _runs_beside_no_paper(runs or (data_directory() / "runs", RUNS))
+    if others:
+        print("\nRuns that answer no number of a paper:", *others, sep="\n  ")
     if html is not None:
         with atomic_write(html, "w") as handle:
             handle.write(found.to_html() + "\n")
         print(f"written: {html}")
     return 0
+
+
+def _runs_beside_no_paper(folders: Sequence[Path]) -> list[str]:
+    records = [record for folder in folders if folder.is_dir() for record in load_records(folder)]
+    return [
+        f"{record.study} {record.variant}".strip() + f" at {record.scale} scale, {record.date}"
+        for record in records
+        if not record.quantities
+    ]
 
 
 def datasets(check: bool = False) -> int:

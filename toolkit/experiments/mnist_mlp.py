@@ -283,6 +283,8 @@ def report(records: Sequence[Record]) -> str:
         f"largest difference of the two losses at any step: {worst:.2g}: {agree} (tolerance {TOLERANCE:g})",
         f"time of a step, ours / torch: {summary['time ratio']}",
     ]
+    if n_seeds > 1:
+        lines.append(f"a ± b: mean and standard deviation over the {n_seeds} seeds")
     if not worst <= TOLERANCE and config["dtype"] == "float32":
         lines.append("in float32 rounding alone can drive two trainings apart; --dtype float64 tells whether it did")
     return "\n".join(lines)

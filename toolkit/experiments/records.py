@@ -80,7 +80,13 @@ class Spread:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.6g}" if self.sd is None else f"{self.mean:.6g} ± {self.sd:.2g}"
+        """Mean ± standard deviation, to the two digits of the latter that mean something."""
+        if self.sd is None or not (math.isfinite(self.mean) and math.isfinite(self.sd)):
+            return f"{self.mean:.6g}" if self.sd is None else f"{self.mean:.6g} ± {self.sd:.2g}"
+        decimals = 0 if self.sd == 0 else 1 - math.floor(math.log10(self.sd))
+        if not 0 <= decimals <= 6 or self.sd == 0:
+            return f"{self.mean:.6g} ± {self.sd:.2g}"
+        return f"{self.mean:.{decimals}f} ± {self.sd:.{decimals}f}"
 
 
 @dataclass(frozen=True)
