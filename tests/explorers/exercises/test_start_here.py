@@ -37,13 +37,28 @@ def test_nothing_is_answered_in_the_lesson_as_it_stands():
         ((897.9, 4.7, "within"), False, "The mean"),
         ((math.nan, 4.7, "within"), False, "The mean"),
         ((898.3, "many", "within"), False, "one number"),
-        ((898.3, 4.7, 3), False, "other than"),
+        ((898.3, 4.7, 3), False, "Choose 'within' or 'outside'"),
+        ((898.3, 4.7, "inside"), False, "Choose 'within' or 'outside'"),
+        ((898, 4.7, "within"), False, "one decimal"),
+        ((898.3, 5, "within"), False, "one decimal"),
+        ((898.3, 3.3, "within"), False, "the paper's own ±"),
+        ((898.3, 1.0, "within"), False, "n − 1"),
+        ((torch.tensor(898.3), 4.7, "within"), True, "0.4 s from"),
     ],
 )
 def test_a_line_of_the_ledger(answer, right, words):
     verdict = start_here.ledger_line(*answer)
     assert verdict.right is right
     assert words in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(898, 4.7, "within"), (1, 4.7, "within"), (898.3, 3.3, "within"), (898.3, 1, "within"), (math.nan, 4.7, "within")],
+)
+def test_a_wrong_number_is_answered_without_the_right_one(answer):
+    sentence = start_here.ledger_line(*answer).sentence
+    assert "4.7" not in sentence and "898.2" not in sentence and "898.3" not in sentence
 
 
 def squares(centres, images):
@@ -56,9 +71,16 @@ def squares(centres, images):
         (lambda centres, images: torch.cdist(images, centres).argmin(1), True, "304 of 360"),
         (squares, True, "304 of 360"),
         (lambda centres, images: squares(centres, images).tolist(), True, "304 of 360"),
-        (lambda centres, images: torch.cdist(centres, images).argmin(1), False, "row an image"),
-        (lambda centres, images: (images @ centres.T).argmax(1), False, "row an image"),
-        (lambda centres, images: torch.cdist(images, centres).argmax(1), False, "off"),
+        (
+            lambda centres, images: torch.cdist(centres, images).argmin(1),
+            False,
+            "three centres and four images of two pixels",
+        ),
+        (lambda centres, images: (images @ centres.T).argmax(1), False, "largest scalar product is not"),
+        (lambda centres, images: torch.cdist(images, centres).argmax(1), False, "farthest"),
+        (lambda centres, images: (centres[None] - images[:, None]).sum(2).argmin(1), False, "square them first"),
+        (lambda centres, images: torch.cdist(images, centres), False, "Square them and sum over"),
+        (lambda centres, images: torch.cdist(images, centres, p=1).argmin(1), False, "ten class means"),
         (lambda centres, images: images.nonsense(), False, "AttributeError"),
         (7, False, "Expected a function"),
     ],
