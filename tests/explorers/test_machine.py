@@ -1,6 +1,7 @@
 """The verdict on a machine: the same wherever everything is there, and outspoken where it is not."""
 
 import json
+import re
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_what_no_lesson_needs_changes_no_verdict(name):
 
 def test_the_live_report_shows_everything_and_stores_nothing():
     report = explore_machine(Diagnosis((*GOOD, Check("<torch>", "missing", "<none>", "get it"))))
-    assert report.text == "10 checks: 7 ok, 2 note, 1 missing."
+    assert report.text == "10 checks: 7 ok, 2 notes, 1 missing."
     assert "&lt;torch&gt;" in report.table.value and "get it" in report.table.value
     assert "cuda:0" not in report.table.value
     report.topic.value = "everything"
@@ -71,7 +72,7 @@ def test_the_live_report_shows_everything_and_stores_nothing():
 
 def test_nothing_needs_attention():
     report = explore_machine(Diagnosis(tuple(check for check in GOOD if check.status == "ok")))
-    assert report.text == "7 checks: 7 ok, 0 note, 0 missing."
+    assert report.text == "7 checks: 7 ok, 0 notes, 0 missing."
     assert report.table.value == ""
 
 
@@ -80,3 +81,17 @@ def test_data_sets_on_this_machine():
     report.topic.value = "data sets"
     assert "MNIST" in report.table.value and "bundled" in report.table.value
     assert 'role="status"' in report.status.value
+
+
+def test_a_command_is_code_that_breaks_at_spaces_only():
+    remedy = "python -m pip install --force-reinstall anywidget, in the environment that runs JupyterLab"
+    report = explore_machine(Diagnosis((Check("JupyterLab part of anywidget", "missing", "not found", remedy),)))
+    command = re.search("<code>(.*?)</code>", report.table.value)[1]
+    assert re.sub("<.*?>", "", command) == "python -m pip install --force-reinstall anywidget"
+    assert '<span style="white-space:nowrap">--force-reinstall</span>' in command
+    assert "</code>, in the environment" in report.table.value
+
+
+def test_a_remedy_in_words_is_no_code():
+    report = explore_machine(Diagnosis((Check("cache folder", "note", "not there", "set TOOLKIT_DATA_DIR"),)))
+    assert "<code>" not in report.table.value and "1 note," in report.text

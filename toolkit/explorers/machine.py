@@ -1,6 +1,7 @@
 """Does this machine run the lessons? The verdict, the same on every machine that does, and what was found behind it."""
 
 import html
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,7 @@ class MachineReport(widgets.VBox):
         self.text, shown = _data_sets() if self.topic.value == "data sets" else self._checks()
         self.status.value = f'<div role="status" style="line-height:1.4">{html.escape(self.text)}</div>'
         self.table.value = (
-            f'<div style="overflow-x:auto;line-height:1.4">{shown._repr_html_()}</div>' if shown.rows else ""
+            f'<div style="overflow-x:auto;line-height:1.4">{_with_commands(shown)}</div>' if shown.rows else ""
         )
 
     def _checks(self) -> tuple[str, Table]:
@@ -75,8 +76,8 @@ class MachineReport(widgets.VBox):
         if self.topic.value != "everything":
             checks = tuple(check for check in checks if check.status != "ok")
         count = len(self.diagnosis.checks)
-        counts = [f"{len(self.diagnosis.with_status(status))} {status}" for status in ("ok", "note", "missing")]
-        text = f"{count} checks: {', '.join(counts)}."
+        ok, notes, missing = (len(self.diagnosis.with_status(status)) for status in ("ok", "note", "missing"))
+        text = f"{count} checks: {ok} ok, {notes} {'note' if notes == 1 else 'notes'}, {missing} missing."
         rows = [(check.name, check.status, check.found, check.remedy or None) for check in checks]
         return text, table(["what", "status", "found", "remedy"], rows)
 
@@ -84,6 +85,16 @@ class MachineReport(widgets.VBox):
         # What is stored in a file is the same for every machine, and tells nobody about this one.
         data = dict(super()._repr_mimebundle_(**options) or {})
         return data | {"text/markdown": f"*{_SHOWN_LIVE}*", "text/plain": _SHOWN_LIVE}, {}
+
+
+def _with_commands(shown: Table) -> str:
+    """Return the table's HTML with its commands as code. They break at spaces only: half an option is no option."""
+
+    def as_code(found: re.Match[str]) -> str:
+        words = " ".join(f'<span style="white-space:nowrap">{word}</span>' for word in found[0].split(" "))
+        return f"<code>{words}</code>"
+
+    return re.sub(r"(?:(?<=>)|(?<=: ))(?:python|npm) [^<>]*?(?=, |<)", as_code, shown._repr_html_())
 
 
 def _data_sets() -> tuple[str, Table]:
