@@ -46,10 +46,11 @@ def test_the_large_image_is_the_one_of_the_data_set():
 
 def test_the_sentence_names_every_factor_and_what_the_images_are_not():
     text = describe(traverse("dsprites", (2, 5, 0, 31, 0)))
-    assert "shape heart, scale 1, orientation 0, position x 1, position y 0" in text
+    assert "shape heart, scale 1, orientation 0 rad, position x 1, position y 0" in text
     assert "differ from the original" in text
+    assert "orientation 8 of 40, position x 8 of 32, position y 8 of 32." in text
     text = describe(traverse("3dshapes", (0, 0, 0, 0, 2, 0)))
-    assert "shape sphere, orientation −30" in text and "without being it" in text
+    assert "shape sphere, orientation −30°" in text and "without being it" in text
 
 
 @pytest.mark.parametrize("indices", [(3, 0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 40, 0, 0), (0, 0, -1, 0, 0)])

@@ -30,6 +30,7 @@ class Renderer:
         start: the index of each factor's value at first.
         caption: what is true of the images and what is not.
         words: what the values of a factor are called, where they have names.
+        units: the unit of a factor's values, with the space before it if it wants one, where they have one.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Renderer:
     start: tuple[int, ...]
     caption: str
     words: Mapping[str, tuple[str, ...]]
+    units: Mapping[str, str]
 
 
 def _sprites(indices: Tensor, image_size: int) -> Tensor:
@@ -58,6 +60,7 @@ RENDERERS = {
         (2, 5, 3, 15, 16),
         "Drawn from the original's geometry; a few pixels differ from the original files.",
         {"shape": sprites.SHAPES},
+        {"orientation": " rad"},
     ),
     "3dshapes": Renderer(
         "3dshapes-like",
@@ -66,6 +69,7 @@ RENDERERS = {
         (1, 5, 9, 5, 3, 3),
         "Looks like 3D Shapes without being it: geometry fitted, light approximate.",
         {"shape": shapes3d.SHAPES},
+        {"orientation": "°"},
     ),
 }
 
@@ -174,16 +178,19 @@ def _value(renderer: Renderer, name: str, index: int) -> str:
     if name in renderer.words:
         return renderer.words[name][index]
     value = renderer.grid.values[renderer.grid.column(name)][index]
-    return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−")
+    return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−") + renderer.units.get(name, "")
 
 
 def describe(result: Traversals) -> str:
-    """Say which image this is and what the data set is not."""
+    """Say which image this is, which rows leave values out, and what the data set is not."""
     renderer = result.renderer
     pairs = zip(renderer.grid.names, result.indices, strict=True)
     values = ", ".join(f"{name.replace('_', ' ')} {_value(renderer, name, index)}" for name, index in pairs)
     count = len(renderer.grid)
-    return f"{renderer.title}: image {result.number:,} of {count:,}, {values}. {renderer.caption}"
+    sizes = zip(renderer.grid.names, renderer.grid.sizes, strict=True)
+    longer = ", ".join(f"{name.replace('_', ' ')} {_ACROSS} of {size}" for name, size in sizes if size > _ACROSS)
+    left_out = f" Not every value is in its row: {longer}." if longer else ""
+    return f"{renderer.title}: image {result.number:,} of {count:,}, {values}.{left_out} {renderer.caption}"
 
 
 def explore_factor_images(name: str = "dsprites") -> View:

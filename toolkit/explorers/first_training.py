@@ -122,13 +122,17 @@ def draw(moment: Moment) -> Svg:
 
 
 def describe(moment: Moment) -> str:
-    """Say how well it does now and at its best."""
+    """Say how well it does now and at the end; at the end, how well at its best."""
     training = moment.training
     steps = "no step" if moment.step == 0 else "1 step" if moment.step == 1 else f"{moment.step} steps"
-    return (
+    now = (
         f"After {steps} with learning rate {training.rate:g}, {moment.accuracy:.0f} % of the {training.n_held_out} "
-        f"held-out digits are named right; after {len(training.accuracy) - 1} steps {training.accuracy[-1]:.0f} %."
+        "held-out digits are named right"
     )
+    last = len(training.accuracy) - 1
+    if moment.step == last:
+        return f"{now}; the best of all steps is {max(training.accuracy):.0f} %."
+    return f"{now}; after {last} steps {training.accuracy[-1]:.0f} %."
 
 
 def explore_first_training() -> View:
