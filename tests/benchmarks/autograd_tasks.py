@@ -184,7 +184,9 @@ def loss_of(
     return lambda: F.cross_entropy(network(F, parameters, Variable(images)), classes), parameters
 
 
-def _training(name: str, network: Any, shapes: Any, inputs: Any, budget: float, adam: bool, engines: Any) -> Task:
+def _training(
+    name: str, network: Any, shapes: Any, inputs: Any, budget: float | None, adam: bool, engines: Any
+) -> Task:
     def steps(engine: str) -> Step:
         loss, parameters = loss_of(engine, network, shapes, inputs)
         tensors = [leaf if engine == TORCH else leaf.data for leaf in parameters]
@@ -201,7 +203,8 @@ def _training(name: str, network: Any, shapes: Any, inputs: Any, budget: float, 
 
         return step
 
-    return Task(name + (" + Adam" if adam else ""), {engine: steps(engine) for engine in engines}, {OURS: budget})
+    budgets = {} if budget is None else {OURS: budget}
+    return Task(name + (" + Adam" if adam else ""), {engine: steps(engine) for engine in engines}, budgets)
 
 
 def _penalty(name: str, widths: tuple[int, ...], batch: int) -> Task:
@@ -250,8 +253,8 @@ def tasks() -> list[Callable[[], Task]]:
         chain,
         lambda: _training("MLP 784-1000-1000-10", *mlp, 1.05, False, three),
         lambda: _training("MLP 784-1000-1000-10", *mlp, 1.05, True, pair),
-        lambda: _training("MLP 10-32-32-2", *tiny, 1.05, False, three),
-        lambda: _training("MLP 10-32-32-2", *tiny, 1.05, True, pair),
+        lambda: _training("MLP 10-32-32-2", *tiny, None, False, three),
+        lambda: _training("MLP 10-32-32-2", *tiny, None, True, pair),
         lambda: _training("convnet A, 28 x 28", *CONVNET_A, 1.10, False, three),
         lambda: _training("convnet A, 28 x 28", *CONVNET_A, 1.10, True, pair),
         lambda: _training("convnet B, 32 x 32", *CONVNET_B, 1.10, False, pair),
