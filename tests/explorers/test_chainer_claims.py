@@ -3,6 +3,7 @@
 import numpy as np
 
 from toolkit.explorers.chainer_claims import _bytes_held, claims_table, try_claims
+from toolkit.explorers.dynamic_graphs import SHOWN, call
 from toolkit.explorers.naive_tape import Tensor
 
 
@@ -22,3 +23,9 @@ def test_a_cycle_would_be_seen():
     x = Tensor(np.ones(1000))
     held, left = _bytes_held(x.tanh)
     assert held == left >= 8000
+
+
+def test_the_claim_counts_the_nodes_that_the_explorer_shows():
+    seen = try_claims()[0].seen
+    sizes = [len(call(index, 0.9).graph.nodes) for index in range(SHOWN)]
+    assert f"of {min(sizes)} to {max(sizes)} nodes" in seen and f"{SHOWN} digits" in seen

@@ -5,7 +5,7 @@ import pytest
 
 from toolkit.autograd import Variable, numerical_gradient
 from toolkit.autograd import functions as F
-from toolkit.explorers import explore_dynamic_graphs
+from toolkit.explorers import dynamic_graphs, explore_dynamic_graphs
 from toolkit.explorers.adaptive_depth import (
     MOST,
     all_confidences,
@@ -95,3 +95,8 @@ def test_view_over_all_digits_and_thresholds():
     assert "an 8" in view.text and "gave up" in view.text
     view.controls["sure"].value = 0.5
     assert view.error is None and view.result.repetitions < 5
+
+
+def test_a_confidence_just_short_of_the_threshold_is_not_written_like_it():
+    assert dynamic_graphs._digits(0.976, 0.98) == "0.976"
+    assert dynamic_graphs._digits(0.976, 0.9) == dynamic_graphs._digits(0.984, 0.98) == "0.98"

@@ -92,4 +92,4 @@ def test_view():
     view.controls["collect_every"].value = 1
     assert view.error is None and "every step" in view.text and "naive tape holds 0.0 MB" in view.text
     view.controls["collect_every"].value = 4
-    assert "1.4 MB on the way" in view.text
+    assert "at most 1.4 MB in between" in view.text

@@ -27,5 +27,5 @@ def test_view():
     assert view.error is None and "21 of the 64" in view.text and "ours none" in view.text
     framed = view.drawn.svg.to_string()
     view.controls["limit"].value = 1.0
-    assert view.error is None and "naive tape none of" in view.text
+    assert view.error is None and "both tapes agree" in view.text
     assert view.drawn.svg.to_string().count("#D55E00") < framed.count("#D55E00"), "no frame when nothing is wrong"

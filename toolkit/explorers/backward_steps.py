@@ -17,7 +17,7 @@ from toolkit.explorers.compact import squeezed
 from toolkit.lessons import View, controls, style
 from toolkit.lessons.svg import shorten
 
-_GAP = 20.0
+_GAP = 14.0
 _NOTE = "‖g‖ 00.00"  # as wide as any note, so that the boxes hold still
 
 
@@ -47,7 +47,7 @@ _PANEL = 284.0  # pixels: the width of what stands beside the graph
 _LEGEND = (
     "‖g‖: length of the gradient so far",
     "orange: passed just now; dashed: on the heap;",
-    "dotted: passed, freed; blue: a leaf, done",
+    "dotted: passed, freed; blue border: leaf, done",
 )
 _EDGE: dict[str, Any] = {"fill": "none", "stroke": "#b0b0b0"}
 

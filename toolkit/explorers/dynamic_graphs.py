@@ -139,10 +139,10 @@ def _draw_confidences(panel: Svg, result: Call, y: float) -> None:
             last = depth == result.repetitions
             value = result.confidences[depth]
             panel.rectangle(left, top + 2, wide * value, 14, fill=style.VERMILION if last else style.BLUE)
-            panel.text(left + wide + 10, top + 13, f"{value:.2f}", size=12, bold=last)
+            panel.text(left + wide + 10, top + 13, _digits(value, result.sure), size=12, bold=last)
     x, bottom = left + wide * result.sure, y + 10 + 20 * (MOST + 1)
     panel.line(x, y + 8, x, bottom, stroke=style.INK, stroke_width=1.6, dash=(4, 3))
-    panel.text(x, bottom + 14, f"sure: {result.sure:.2f}", size=12, anchor="middle")
+    panel.text(x, bottom + 14, f"threshold: {result.sure:.2f}", size=12, anchor="middle")
 
 
 def _draw_counts(panel: Svg, result: Call, y: float) -> None:
@@ -159,13 +159,18 @@ def _draw_counts(panel: Svg, result: Call, y: float) -> None:
     panel.line(20, bottom, 24 + wide * (MOST + 1), bottom, stroke="#8c8c8c", stroke_width=1)
 
 
+def _digits(value: float, sure: float) -> str:
+    """Write a confidence with two decimals, or with three where two would hide that it is short of the threshold."""
+    return f"{value:.3f}" if value < sure <= round(value, 2) else f"{value:.2f}"
+
+
 def _a(digit: int) -> str:
     return f"an {digit}" if digit == 8 else f"a {digit}"
 
 
 def describe(result: Call) -> str:
     """Say how deep this call went and why, and how large its graph and its gradient are."""
-    seen = " → ".join(f"{value:.2f}" for value in result.confidences)
+    seen = " → ".join(_digits(value, result.sure) for value in result.confidences)
     times = {0: "not repeated", 1: "repeated once"}.get(result.repetitions, f"repeated {result.repetitions} times")
     ended = "sure enough" if result.confidences[-1] >= result.sure else f"not sure after {MOST}, it gave up"
     return (
@@ -180,6 +185,6 @@ def explore_dynamic_graphs() -> View:
     """Return a view of the graph that one call leaves behind, with sliders for the digit and the threshold."""
     chosen = {
         "index": controls.int_slider("held-out digit", 18, 0, SHOWN - 1),
-        "sure": controls.float_slider("sure at", 0.9, 0.5, 0.98, step=0.02),
+        "sure": controls.float_slider("threshold", 0.9, 0.5, 0.98, step=0.02),
     }
     return View(chosen, call, draw, describe)

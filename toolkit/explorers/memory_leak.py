@@ -146,7 +146,7 @@ def describe(trace: MemoryTrace) -> str:
     every = trace.collect_every
     often = "never runs" if not every else f"runs after every {'step' if every == 1 else f'{every} steps'}"
     last, most = (f"{count / 1e6:.1f} MB" for count in (trace.naive[-1], max(trace.naive)))
-    on_the_way = "" if last == most else f" and {most} on the way"
+    on_the_way = "" if last == most else f", at most {most} in between"
     return (
         f"The cycle collector {often}. After {len(trace.naive) - 1} steps the naive tape holds {last}{on_the_way}, in "
         f"arrays that nothing in the program refers to; ours holds {trace.ours[-1] / 1e6:.1f} MB."

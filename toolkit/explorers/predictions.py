@@ -13,3 +13,18 @@ def start_here() -> Prediction:
         answer="about 80",
         explanation="The first step makes each template the mean of its digit, less the mean of all.",
     )
+
+
+def define_by_run() -> Prediction:
+    """Ask what a tape must keep, for ``01_define_by_run``."""
+    return predict(
+        "A function branches, loops and calls itself. What must be kept to differentiate it?",
+        [
+            "its source code",
+            "every array it computed",
+            "which operations ran, and some of the arrays",
+            "every path it could have taken",
+        ],
+        answer="which operations ran, and some of the arrays",
+        explanation="Only the path taken matters, and each operation says which arrays its own rule needs.",
+    )

@@ -78,7 +78,7 @@ def draw(result: ClippedGradients) -> Svg:
         captions=["naive: a, clipped", "naive: b", "ours: a, clipped", "ours: b"],
         columns=4,
         size=132,
-        title="Gradients after clipping a's in place (thick frame: wrong)",
+        title=f"Gradients after clipping a's in place{' (thick frame: wrong)' if wrong else ': all as they should be'}",
         marked=wrong,
     )
 
@@ -86,9 +86,12 @@ def draw(result: ClippedGradients) -> Svg:
 def describe(result: ClippedGradients) -> str:
     """Say how many values of the other gradient changed."""
     naive, ours = result.corrupted
+    clipped = f"Only a's gradient was clipped, at {result.limit:.2f}"
+    if not any(result.corrupted) and np.array_equal(result.naive[0], result.exact):
+        return f"{clipped}, which changed none of its values: both tapes agree."
     return (
-        f"Only a's gradient was clipped, at {result.limit:.2f}. With the naive tape {naive or 'none'} of the 64 values "
-        f"of b's gradient changed too; with ours {ours or 'none'}."
+        f"{clipped}. With the naive tape {naive or 'none'} of the 64 values of b's gradient changed too; with ours "
+        f"{ours or 'none'}."
     )
 
 
