@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from toolkit.autograd import Variable, grad, gradcheck, hessian, hvp, jacobian, no_grad, using_config, vjp
+from toolkit.autograd import Variable, checkpoint, grad, gradcheck, hessian, hvp, jacobian, no_grad, using_config, vjp
 from toolkit.autograd import functions as F
 
 
@@ -127,3 +127,28 @@ def test_half_precision_convolution_whose_windows_all_miss_the_image():
     F.sum(y).backward()
     assert y.dtype is torch.float16 and torch.equal(y.data, torch.full((2, 2, 1, 2), 0.5, dtype=torch.float16))
     assert not x.grad.any() and not weight.grad.any() and torch.equal(bias.grad, torch.full_like(bias.data, 4.0))
+
+
+def _replace(variable):
+    variable.data = variable.data * 2.0
+
+
+def _write(variable):
+    variable.data += 1.0
+
+
+@pytest.mark.parametrize("change", [_replace, _write])
+def test_a_checkpoint_notices_that_a_variable_it_only_reads_was_changed(change, library):
+    """Its function would compute something else the second time, and the gradients would be of that."""
+    with using_config(debug=library.name == "numpy"):
+        x, weight = library.leaf([1.0, 2.0]), library.leaf([3.0, 4.0], name="weight")
+        y = checkpoint(lambda v: v * weight * weight, x)
+        kept = weight.data
+        change(weight)
+        if library.name == "array_api_strict" and weight.data is kept:
+            return  # written to where nothing counts writes and nothing is compared
+        with pytest.raises(RuntimeError, match=r"checkpoint: a Variable that the function reads \(weight\)"):
+            F.sum(y).backward()
+    assert weight.grad is None
+    (slope,) = grad(F.sum(checkpoint(lambda v: v * weight * weight, x)), [weight])
+    np.testing.assert_array_equal(library.host(slope), library.host(x.data * weight.data * 2.0))

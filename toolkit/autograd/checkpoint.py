@@ -1,14 +1,16 @@
 """Recomputation: keep a function's inputs instead of everything inside it, and run it again when backward needs it."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 from toolkit.autograd import debugging
+from toolkit.autograd.backends import backend_of_type
 from toolkit.autograd.configuration import config, using_config
 from toolkit.autograd.engine import first_order, higher_order, reaching
 from toolkit.autograd.operation import EXTRA, Operation
 from toolkit.autograd.randomness import default, noted, replayed
-from toolkit.autograd.tape import Node, Variable, _recorded, _result, as_variable, next_order
+from toolkit.autograd.tape import Leaf, Node, Variable, _recorded, _result, as_variable, next_order
 from toolkit.core.errors import argument_error
 
 __all__ = ["checkpoint"]
@@ -30,6 +32,7 @@ def checkpoint(function: Callable[..., Variable], *inputs: Any) -> Variable:
 
     Raises:
         TypeError: ``function`` returns something else.
+        RuntimeError: (in backward) what ``function`` reads was changed in place or replaced since.
     """
     variables = [as_variable(value, "checkpoint", f"inputs[{k}]") for k, value in enumerate(inputs)]
     start = next_order()
@@ -42,14 +45,16 @@ def checkpoint(function: Callable[..., Variable], *inputs: Any) -> Variable:
     if output.node is None or output.node.order > start:
         return output
     arrays = tuple(variable.data for variable in variables)
+    nodes = tuple(variable.node for variable in variables)
+    parents = tuple(_older(output.node, start))
     params = {
         "function": function,
-        "nodes": tuple(variable.node for variable in variables),
+        "nodes": nodes,
+        "read": tuple(_as_read(node) for node in parents if isinstance(node, Leaf) and node not in nodes),
         "states": states,
         "settings": {"train": config.train, "generator": default()},
         "output": (output.shape, output.dtype),
     }
-    parents = tuple(_older(output.node, start))
     result = _recorded(output.data, _CHECKPOINT, parents, arrays, params, output.backend.version(arrays))
     if config.debug:
         debugging.after_forward(_CHECKPOINT, output.backend, output.data, result.node)
@@ -73,7 +78,34 @@ def _older(node: Node, start: int) -> list[Node]:
     return list(found.values())
 
 
+def _as_read(leaf: Leaf) -> tuple:
+    """Return what tells whether the array of a Variable that the function reads is still the same."""
+    data = leaf.variable().data  # type: ignore[union-attr]
+    backend = backend_of_type(type(data))
+    sums = debugging.checksums(backend, (data,)) if config.debug else None
+    return leaf.variable, weakref.ref(data), backend.version((data,)), sums
+
+
+def _require_as_read(read: tuple) -> None:
+    """Raise ``RuntimeError`` if the function would read another array than when it ran first."""
+    reference, array, version, sums = read
+    variable = reference()
+    if variable is None:
+        return
+    backend, data = variable.backend, variable.data
+    same = data is array() and backend.version((data,)) == version
+    if not same or (sums is not None and debugging.checksums(backend, (data,)) != sums):
+        name = "" if variable.name is None else f" ({variable.name})"
+        raise RuntimeError(
+            f"checkpoint: a Variable that the function reads{name} was changed since it ran\n"
+            "  expected: its array as it was, to compute the same again\n"
+            "  actual:   changed (change it after backward())"
+        )
+
+
 def _checkpoint_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
+    for read in p["read"]:
+        _require_as_read(read)
     again = [_result(array, node) for array, node in zip(saved, p["nodes"], strict=True)]
     start = next_order()
     with using_config(enable_backprop=True, in_recomputing=True, **p["settings"]), replayed(p["states"]):
