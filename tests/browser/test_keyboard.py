@@ -14,6 +14,15 @@ CELLS = [
     View(choices, lambda name, n: (name, n), lambda _: Svg(99, 9), lambda chosen: f"{chosen[0]} and {chosen[1]}.")
     """,
     "1 + 1",
+    """
+    import ipywidgets
+
+    sliders = {
+        "fine": controls.float_slider("fine", 0.745, 0.0, 1.0, step=0.005),
+        "ends": ipywidgets.FloatRangeSlider(value=(0.25, 0.74), max=1.0, step=0.01, description="ends"),
+    }
+    View(sliders, lambda fine, ends: (fine, ends), lambda _: Svg(99, 9), lambda chosen: f"At {chosen[0]:.3f}.")
+    """,
 ]
 WHERE = "() => jupyterapp.shell.currentWidget.content.activeCellIndex"
 
@@ -91,3 +100,14 @@ def test_sliders_take_large_steps_and_go_to_their_ends(page):
             page.wait_for_function("node => +node.getAttribute('aria-valuenow') > 1", arg=handle.element_handle())
         else:
             says(page, 1, f"and {expected}.")
+
+
+def test_a_slider_with_small_steps_says_the_value_that_its_label_shows(page):
+    handle = page.get_by_role("slider", name="fine").first
+    assert handle.get_attribute("aria-valuetext") == "0.745"
+    ends = page.get_by_role("slider", name="ends")
+    assert [end.get_attribute("aria-valuetext") for end in ends.all()] == ["0.25", "0.74"]
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    says(page, 2, "At 0.750.")
+    page.wait_for_function("node => node.getAttribute('aria-valuetext') === '0.750'", arg=handle.element_handle())

@@ -12,6 +12,11 @@ function nameAll(root) {
     handles.forEach((handle, i) => set(handle, "aria-label", label + (handles.length > 1 ? [" (low)", " (high)"][i] : "")));
     const readout = box.querySelector(".widget-readout");
     if (readout?.isContentEditable) { set(readout, "role", "textbox"); set(readout, "aria-label", label + ", value"); }
+    // The handle's own number has one decimal; the readout has as many as the step.
+    const values = (readout?.textContent || "").split(" – ");
+    if (values[0].trim() && values.length === Math.max(handles.length, 1)) {
+      handles.forEach((handle, i) => set(handle, "aria-valuetext", values[i].trim()));
+    }
     if (box.matches(".widget-play")) box.querySelectorAll("button").forEach(b => set(b, "aria-label", b.title || "play"));
     const bar = box.querySelector(".progress-bar");
     set(bar, "role", "progressbar");
