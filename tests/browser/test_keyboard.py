@@ -18,7 +18,7 @@ CELLS = [
     import ipywidgets
 
     sliders = {
-        "fine": controls.float_slider("fine", 0.745, 0.0, 1.0, step=0.005),
+        "fine": controls.float_slider("fine", 0.745, 0.7, 0.8, step=0.005),
         "ends": ipywidgets.FloatRangeSlider(value=(0.25, 0.74), max=1.0, step=0.01, description="ends"),
     }
     View(sliders, lambda fine, ends: (fine, ends), lambda _: Svg(99, 9), lambda chosen: f"At {chosen[0]:.3f}.")
