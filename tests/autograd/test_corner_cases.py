@@ -1,10 +1,24 @@
 """Cases at the edges of the tape that once gave a wrong number or a wrong complaint."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
-from toolkit.autograd import Variable, checkpoint, grad, gradcheck, hessian, hvp, jacobian, no_grad, using_config, vjp
+from toolkit.autograd import (
+    Variable,
+    checkpoint,
+    grad,
+    gradcheck,
+    hessian,
+    hvp,
+    jacobian,
+    no_grad,
+    using_config,
+    vjp,
+)
 from toolkit.autograd import functions as F
 
 
@@ -152,3 +166,80 @@ def test_a_checkpoint_notices_that_a_variable_it_only_reads_was_changed(change, 
     assert weight.grad is None
     (slope,) = grad(F.sum(checkpoint(lambda v: v * weight * weight, x)), [weight])
     np.testing.assert_array_equal(library.host(slope), library.host(x.data * weight.data * 2.0))
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "shapes"),
+    [
+        ("...i,...i->...", [(2, 3), (1, 3)]),
+        ("...i,...i->...", [(4, 1, 3), (5, 3)]),
+        ("ij,ij->i", [(1, 3), (2, 1)]),
+        ("ij,jk", [(2, 1), (3, 2)]),
+        ("i,i->i", [(1,), (0,)]),
+        ("...,...->...", [(), (2, 2)]),
+    ],
+)
+def test_einsum_repeats_axes_of_length_one(subscripts, shapes, library):
+    rng = np.random.default_rng(0)
+    hosts = [np.asarray(rng.normal(size=shape)) for shape in shapes]
+    leaves = [library.leaf(host) for host in hosts]
+    found = F.einsum(subscripts, *leaves)
+    tensors = [torch.from_numpy(host.copy()).requires_grad_() for host in hosts]
+    expected = torch.einsum(subscripts, *tensors)
+    np.testing.assert_allclose(library.host(found), expected.detach().numpy(), rtol=1e-13)
+    slopes = grad(F.sum(found * found), leaves)
+    references = torch.autograd.grad((expected * expected).sum(), tensors)
+    for slope, reference in zip(slopes, references, strict=True):
+        np.testing.assert_allclose(library.host(slope), reference.numpy(), rtol=1e-12)
+
+
+WRONG_CALLS = {
+    "F.softplus(x, '1')": "softplus beta",
+    "F.var(x, correction='1')": "var correction",
+    "F.transpose(x, 1)": "transpose axes",
+    "F.transpose(x, 'ab')": "transpose axes",
+    "F.transpose(x, (0.0, 1.0))": "transpose axes",
+    "F.pad(x, 1.5)": "pad widths",
+    "F.pad(x, 'a')": "pad widths",
+    "F.pad(x, (1, 1))": "pad widths",
+    "F.einsum(3, x)": "einsum subscripts",
+    "F.einsum('...i...', x)": "einsum subscripts",
+    "F.einsum('ij->j->i', x)": "einsum subscripts",
+    "F.einsum('i1', x)": "einsum subscripts",
+    "F.einsum('ij,ij', x, np.ones((2, 2)))": "einsum operands[1]",
+    "grad(3.0, x)": "grad outputs",
+    "grad(np.ones(()), x)": "grad outputs",
+    "grad(F.sum(x), None)": "grad inputs",
+    "grad(F.sum(x), (x, 1))": "grad inputs[1]",
+    "graph(3)": "graph outputs",
+    "graph(np.ones(3))": "graph outputs",
+    "gradcheck(F.exp, np.ones(2))": "gradcheck inputs",
+}
+PROGRAM = """
+import numpy as np
+from toolkit.autograd import Variable, functions as F, grad, gradcheck, graph
+x = Variable(np.ones((2, 3)), requires_grad=True)
+for call in CALLS:
+    try:
+        print(call(), "raised nothing")
+    except (TypeError, ValueError) as error:
+        text = str(error)
+        first, expected, actual = text.split("\\n")
+        assert expected.startswith("  expected: ") and actual.startswith("  actual: "), text
+        print(first.replace(": bad argument '", " ").rstrip("'"))
+"""
+
+
+def test_wrong_calls_name_operation_argument_expectation_and_what_came():
+    """As a user meets them: without the check of types that the other tests run under."""
+    calls = "\n".join(f"CALLS.append(lambda: {call})" for call in WRONG_CALLS)
+    program = PROGRAM.replace("for call in CALLS:", f"CALLS = []\n{calls}\nfor call in CALLS:")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:-1] == list(WRONG_CALLS.values())
+
+
+def test_gradients_by_any_iterable_of_variables():
+    parameters = {"a": Variable(np.ones(2), requires_grad=True), "b": Variable(np.ones(2), requires_grad=True)}
+    slopes = grad(F.sum(parameters["a"] * 2.0 + parameters["b"]), parameters.values())
+    np.testing.assert_array_equal([slope.numpy() for slope in slopes], [[2.0, 2.0], [1.0, 1.0]])

@@ -1,6 +1,6 @@
 """Derivatives as functions: gradients of chosen inputs, products with Jacobians and Hessians, and these themselves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from toolkit.autograd.configuration import using_config
@@ -12,8 +12,8 @@ __all__ = ["grad", "hessian", "hvp", "jacobian", "vjp"]
 
 
 def grad(
-    outputs: Variable | Sequence[Variable],
-    inputs: Variable | Sequence[Variable],
+    outputs: Variable | Iterable[Variable],
+    inputs: Variable | Iterable[Variable],
     grad_outputs: Any = None,
     *,
     create_graph: bool = False,
@@ -44,12 +44,7 @@ def grad(
     Source: Tokui et al. 2019, section 4.2 (``chainer.grad``).
     """
     single = isinstance(inputs, Variable)
-    output_list = [outputs] if isinstance(outputs, Variable) else list(outputs)
-    input_list = [inputs] if isinstance(inputs, Variable) else list(inputs)
-    for name, values in (("outputs", output_list), ("inputs", input_list)):
-        for position, value in enumerate(values):
-            if not isinstance(value, Variable):
-                raise argument_error("grad", f"{name}[{position}]", "a Variable", type(value).__name__, kind=TypeError)
+    output_list, input_list = as_list("grad", "outputs", outputs), as_list("grad", "inputs", inputs)
     seeds = _one_each("grad", grad_outputs, output_list)
     retain = create_graph if retain_graph is None else retain_graph
     roots = []
@@ -211,6 +206,26 @@ def hessian(function: Callable[[Variable], Variable], primal: Any) -> Variable:
         return _or_zero(grad(value, x, create_graph=True, allow_unused=True), x)
 
     return jacobian(gradient, primal)
+
+
+def as_list(operation: str, argument: str, values: Any) -> list[Variable]:
+    """Return one Variable or a sequence of them as a list.
+
+    Raises:
+        TypeError: something that is neither.
+    """
+    if isinstance(values, Variable):
+        return [values]
+    if not isinstance(values, Iterable) or isinstance(values, str) or hasattr(values, "dtype"):
+        expected = "a Variable or a sequence of them"
+        raise argument_error(operation, argument, expected, type(values).__name__, kind=TypeError)
+    variables = list(values)
+    for position, value in enumerate(variables):
+        if not isinstance(value, Variable):
+            raise argument_error(
+                operation, f"{argument}[{position}]", "a Variable", type(value).__name__, kind=TypeError
+            )
+    return variables
 
 
 def _leaves(operation: str, primals: Sequence[Any]) -> list[Variable]:

@@ -98,6 +98,9 @@ def gradcheck(
     """
     if order < 1:
         raise argument_error("gradcheck", "order", "a positive integer", order)
+    if isinstance(inputs, Variable) or not isinstance(inputs, Sequence):
+        expected = "a tuple or list, one an argument of the function"
+        raise argument_error("gradcheck", "inputs", expected, type(inputs).__name__, kind=TypeError)
     if not inputs:
         raise argument_error("gradcheck", "inputs", "at least one array", "none")
     variables = [as_variable(value, "gradcheck", f"inputs[{k}]") for k, value in enumerate(inputs)]

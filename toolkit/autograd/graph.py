@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.autograd.backends import backend_of_type
+from toolkit.autograd.derivatives import as_list
 from toolkit.autograd.operation import EVERY_INPUT, EXTRA, OUTPUT
 from toolkit.autograd.tape import Leaf, Node, Variable
 from toolkit.core.errors import argument_error
@@ -145,10 +146,7 @@ def graph(outputs: Variable | Sequence[Variable]) -> Graph:
     Raises:
         TypeError: something that is no Variable.
     """
-    variables = [outputs] if isinstance(outputs, Variable) else list(outputs)
-    for position, variable in enumerate(variables):
-        if not isinstance(variable, Variable):
-            raise argument_error("graph", f"outputs[{position}]", "a Variable", type(variable).__name__, kind=TypeError)
+    variables = as_list("graph", "outputs", outputs)
     named = {variable.node.order: variable for variable in variables if variable.node is not None}
     found: dict[int, Node] = {}
     pending = [variable.node for variable in variables if variable.node is not None]

@@ -290,7 +290,10 @@ def softplus(x: Any, beta: float = 1.0) -> Variable:
 
     Raises:
         ValueError: ``beta`` is not positive.
+        TypeError: ``beta`` is no number.
     """
+    if not isinstance(beta, int | float | np.number):
+        raise argument_error("softplus", "beta", "a positive number", type(beta).__name__, kind=TypeError)
     if not 0 < beta < math.inf:
         raise argument_error("softplus", "beta", "a positive number", beta)
     x = as_variable(x, "softplus", "x")

@@ -171,23 +171,29 @@ _EINSUM = Operation("einsum", _einsum_vjp, saves=EVERY_INPUT, fresh=False, shape
 def einsum(subscripts: str, *operands: Any) -> Variable:
     """Return the sum of products that ``subscripts`` describes, in Einstein's notation as NumPy writes it.
 
-    Ellipses, an implicit output and an index repeated within one operand (its diagonal) are allowed.
+    Ellipses, an implicit output, an index repeated within one operand (its diagonal) and axes of length 1 beside
+    longer ones of the same index are allowed.
 
     Raises:
         ValueError: subscripts and operands do not fit.
+        TypeError: ``subscripts`` is no text.
     """
+    if not isinstance(subscripts, str):
+        raise argument_error("einsum", "subscripts", "a text such as 'ij,jk->ik'", repr(subscripts), kind=TypeError)
     variables = [as_variable(operand, "einsum", f"operands[{k}]") for k, operand in enumerate(operands)]
-    parts, output = _explicit(subscripts, variables)
+    parts, output, variables = _explicit(subscripts, variables)
     for position in range(len(parts)):
         parts, variables = _without_repeats(parts, variables, position)
     return apply(_EINSUM, variables, {"subscripts": ",".join(parts) + "->" + output})
 
 
-def _explicit(subscripts: str, operands: list[Variable]) -> tuple[list[str], str]:
-    """Spell out ellipses and the output."""
+def _explicit(subscripts: str, operands: list[Variable]) -> tuple[list[str], str, list[Variable]]:
+    """Spell out ellipses and the output, and bring axes of one index to one length."""
     text = subscripts.replace(" ", "")
     terms, arrow, output = text.partition("->")
     parts = terms.split(",")
+    if not all(_is_term(part) for part in (*parts, output)):
+        raise argument_error("einsum", "subscripts", "letters and at most one ellipsis a term", repr(subscripts))
     if len(parts) != len(operands):
         raise argument_error("einsum", "operands", f"{len(parts)}, one a term of {subscripts!r}", len(operands))
     unused = [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if letter not in text]
@@ -208,15 +214,23 @@ def _explicit(subscripts: str, operands: list[Variable]) -> tuple[list[str], str
     lengths: dict[str, int] = {}
     for position, (part, operand) in enumerate(zip(parts, operands, strict=True)):
         for letter, length in zip(part, operand.shape, strict=True):
-            if lengths.setdefault(letter, length) != length:
+            if length != 1 and lengths.setdefault(letter, length) != length:
                 raise argument_error(
                     "einsum", f"operands[{position}]", f"length {lengths[letter]} along {letter!r}", operand.shape
                 )
+    for letter in "".join(parts):
+        lengths.setdefault(letter, 1)
     if len(set(output)) != len(output) or not set(output) <= set(lengths):
         raise argument_error(
             "einsum", "subscripts", "an output that names each index of the operands at most once", subscripts
         )
-    return parts, output
+    shapes = [tuple(lengths[letter] for letter in part) for part in parts]
+    alike = [v if v.shape == shape else broadcast_to(v, shape) for v, shape in zip(operands, shapes, strict=True)]
+    return parts, output, alike
+
+
+def _is_term(text: str) -> bool:
+    return text.count("...") <= 1 and all(c.isascii() and c.isalpha() for c in text.replace("...", ""))
 
 
 def _without_repeats(parts: list[str], operands: list[Variable], position: int) -> tuple[list[str], list[Variable]]:

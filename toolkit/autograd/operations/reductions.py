@@ -187,7 +187,10 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: int = 
 
     Raises:
         ValueError: not more elements than ``correction``.
+        TypeError: ``correction`` is no number.
     """
+    if not isinstance(correction, int | float | np.number):
+        raise argument_error("var", "correction", "a number", type(correction).__name__, kind=TypeError)
     x = as_variable(x, "var", "x")
     axis = normalized_axis("var", axis, x.ndim)
     count = _count(x.shape, axis)

@@ -97,9 +97,10 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Variable:
 
     Raises:
         ValueError: ``axes`` is no permutation.
+        TypeError: ``axes`` is no sequence of integers.
     """
     x = as_variable(x, "transpose", "x")
-    order = tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)
+    order = tuple(range(x.ndim))[::-1] if axes is None else _whole_numbers("transpose", "axes", axes)
     if sorted(k % x.ndim if -x.ndim <= k < x.ndim else x.ndim for k in order) != list(range(x.ndim)):
         raise argument_error("transpose", "axes", f"a permutation of {x.ndim} axes", axes)
     return apply(TRANSPOSE, (x,), {"axes": tuple(k % x.ndim for k in order)})
@@ -154,10 +155,13 @@ def pad(x: Any, widths: int | Sequence[Sequence[int]], *, value: float = 0.0) ->
 
     Raises:
         ValueError: negative widths, or not one pair an axis.
+        TypeError: widths that are no integers.
     """
     x = as_variable(x, "pad", "x")
     sides = ((int(widths), int(widths)),) * x.ndim if isinstance(widths, int | np.integer) else widths
-    pairs = tuple(tuple(map(operator.index, pair)) for pair in sides)
+    if not isinstance(sides, tuple | list | np.ndarray):
+        raise argument_error("pad", "widths", "an integer or pairs of them", repr(widths), kind=TypeError)
+    pairs = tuple(_whole_numbers("pad", "widths", pair) for pair in sides)
     if len(pairs) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
         raise argument_error("pad", "widths", f"{x.ndim} pairs of non-negative numbers", widths)
     return apply(_PAD, (x,), {"widths": pairs, "value": value})
@@ -315,6 +319,13 @@ def _axes_taken(part: Any) -> int:
     if part is Ellipsis:
         return 0
     return len(part.shape) if "bool" in str(getattr(part, "dtype", "")) else 1
+
+
+def _whole_numbers(operation: str, argument: str, values: Any) -> tuple[int, ...]:
+    try:
+        return tuple(map(operator.index, values))
+    except TypeError:
+        raise argument_error(operation, argument, "integers", repr(values), kind=TypeError) from None
 
 
 def _as_shape(operation: str, shape: Any) -> tuple[int, ...]:
