@@ -12,7 +12,13 @@ def test_kept_bytes():
     x = Variable(np.ones(64), requires_grad=True)
     assert exercises.kept_bytes(graph(F.exp(x) * x + x).saved_bytes).right is True
     assert exercises.kept_bytes(1024).right is True
-    for slip, words in ((0, "requires_grad"), (512, "second one"), (1536, "one piece of memory"), (2048, "add keeps"), (128, "8 bytes")):
+    for slip, words in (
+        (0, "requires_grad"),
+        (512, "second one"),
+        (1536, "one piece of memory"),
+        (2048, "add keeps"),
+        (128, "8 bytes"),
+    ):
         verdict = exercises.kept_bytes(slip)
         assert verdict.right is False and words in verdict.sentence
     assert exercises.kept_bytes("many").right is False
