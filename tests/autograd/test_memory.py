@@ -179,6 +179,19 @@ def test_memory_falls_while_the_pass_goes_back(make, collector_off):
     assert counts == [6, 6, 5, 4, 3, 2, 1]
 
 
+@pytest.mark.parametrize("make", [np.ones, torch.ones])
+def test_a_result_that_is_held_keeps_nothing_once_it_was_gone_back_from(make, collector_off):
+    x = Variable(make(1000), requires_grad=True)
+    h = x + 1.0
+    y = h * h
+    reference = weakref.ref(h.data)
+    del h
+    y.backward(make(1000), retain_graph=True)
+    assert reference() is not None
+    y.backward(make(1000))
+    assert reference() is None and graph(y).saved_bytes == 0
+
+
 def test_without_recording_nothing_is_kept(collector_off):
     x = Variable(np.ones(1000), requires_grad=True)
     with no_grad():
