@@ -92,6 +92,7 @@ class Backend(Namespace):
     multiply = staticmethod(operator.mul)
     divide = staticmethod(operator.truediv)
     power = staticmethod(operator.pow)
+    remainder = staticmethod(operator.mod)
     negative = staticmethod(operator.neg)
 
     add_into = staticmethod(operator.iadd)

@@ -7,6 +7,7 @@ from toolkit.autograd.operations import (
     linear_algebra,
     lookup,
     normalization,
+    operators,
     pooling,
     reductions,
     regularization,
@@ -35,6 +36,6 @@ __all__ += pooling.__all__
 __all__ += reductions.__all__
 __all__ += shaping.__all__
 
-elementwise.install_operators()
+operators.install()
 shaping.install_methods()
 linear_algebra.install_methods()

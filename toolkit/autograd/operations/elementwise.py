@@ -8,13 +8,13 @@ import numpy as np
 
 from toolkit.autograd.operation import OUTPUT, Operation
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, _result, apply, as_variable, binary, check_operands, matched, unary
+from toolkit.autograd.tape import Variable, _result, apply, as_variable, binary, matched, unary
 from toolkit.core.errors import argument_error
 
 __all__ = [
     "abs", "add", "clip", "cos", "divide", "erf", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p", "maximum",
-    "minimum", "multiply", "negative", "power", "relu", "sigmoid", "sin", "softplus", "sqrt", "subtract", "tanh",
-    "where",
+    "minimum", "multiply", "negative", "power", "relu", "remainder", "sigmoid", "sin", "softplus", "sqrt", "subtract",
+    "tanh", "where",
 ]  # fmt: skip
 
 _SAME_SHAPE = "arrays of one floating-point dtype"
@@ -93,6 +93,17 @@ def _power_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
 _multiply = binary(Operation("multiply", _multiply_vjp, saves=(0, 1), saved_for=((1,), (0,)), expects=_SAME_SHAPE))
 _divide = binary(Operation("divide", _divide_vjp, saves=(0, 1), saved_for=((1,), None), expects=_SAME_SHAPE))
 _power = binary(Operation("power", _power_vjp, saves=(0, 1), expects=_SAME_SHAPE))
+# Saved for the divisor alone, which is subtracted as many whole times as it goes into the dividend.
+_remainder = binary(
+    Operation(
+        "remainder",
+        lambda xp, g, saved, needs, p: (g, -g * (saved[0] // saved[1]) if needs[1] is not None else None),
+        saves=(0, 1),
+        saved_for=((1,), (1,)),
+        fresh=False,
+        expects=_SAME_SHAPE,
+    )
+)
 _negative = unary(Operation("negative", lambda xp, g, saved, needs, p: (-g,)))
 
 
@@ -130,6 +141,28 @@ def divide(a: Any, b: Any) -> Variable:
 def power(a: Any, b: Any) -> Variable:
     """Return ``a ** b``, broadcast. The derivative by the exponent is 0 where the base is 0."""
     return _power(a, b)
+
+
+def _remainder_samples(rng: np.random.Generator) -> Sequence[Sample]:
+    """Return dividends that are no whole multiples of the divisors."""
+
+    def dividend(divisor: Any, *shape: int) -> np.ndarray:
+        return np.asarray((rng.integers(-3, 4, size=shape) + rng.uniform(0.2, 0.8, size=shape)) * divisor)
+
+    wide, row = _away_from_zero(rng, 2, 3), _away_from_zero(rng, 3)
+    return [
+        Sample((dividend(wide, 2, 3), wide), smooth=False),
+        Sample((dividend(row, 2, 3), row), smooth=False),
+        Sample((dividend(1.5, 3), 1.5), smooth=False),
+        Sample((-2.5, _positive(rng, 3) * 0.5 + 2.6), smooth=False),
+        Sample((dividend(wide, 2, 3), -wide), smooth=False),
+    ]
+
+
+@differentiable(_remainder_samples, group="arithmetic")
+def remainder(a: Any, b: Any) -> Variable:
+    """Return ``a % b``, broadcast: what is left of ``a``, with the sign of ``b``. Jumps have the slope beside them."""
+    return _remainder(a, b)
 
 
 @differentiable(_one(_normal), group="arithmetic")
@@ -445,52 +478,3 @@ def maximum(a: Any, b: Any) -> Variable:
 def minimum(a: Any, b: Any) -> Variable:
     """Return the smaller of two elements; at a tie each gets half the gradient."""
     return _extremum(_MINIMUM, a, b)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Operators of Variable
-
-
-def _no_gradient(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
-    return (None,) * len(needs)
-
-
-def _compared(name: str, symbol: str) -> Any:
-    def compare(self: Variable, other: Any) -> Any:
-        if other is None or isinstance(other, str):
-            return NotImplemented
-        operand = other.item() if isinstance(other, np.generic) else other
-        if type(operand) is bool and "bool" not in str(self.dtype):
-            operand = int(operand)
-        value: Any = operand
-        if not isinstance(operand, int | float):
-            value = as_variable(operand, symbol, "other").data
-            check_operands(comparison, (self.data, value))
-        try:
-            return _result(self.backend.as_array(getattr(self.data, name)(value), self.data), None)
-        except (TypeError, RuntimeError, ValueError) as error:
-            raise argument_error(
-                symbol, "other", f"comparable with {self.dtype}{self.shape}", f"{value!r:.60}"
-            ) from error
-
-    comparison = Operation(symbol, _no_gradient, same_dtype=False)
-
-    return compare
-
-
-def install_operators() -> None:
-    """Give ``Variable`` its arithmetic and comparison operators."""
-    for name, function in (
-        ("add", _add), ("sub", _subtract), ("mul", _multiply), ("truediv", _divide), ("pow", _power),
-    ):  # fmt: skip
-        setattr(Variable, f"__{name}__", function)
-        setattr(Variable, f"__r{name}__", _reflected(function))
-    Variable.__neg__ = _negative  # type: ignore[method-assign]
-    Variable.__pos__ = lambda self: self  # type: ignore[method-assign]
-    Variable.__abs__ = _abs  # type: ignore[method-assign]
-    for name, symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!=")):
-        setattr(Variable, f"__{name}__", _compared(f"__{name}__", symbol))
-
-
-def _reflected(function: Any) -> Any:
-    return lambda self, other: function(other, self)
