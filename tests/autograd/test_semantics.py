@@ -308,6 +308,35 @@ def test_one_input_gives_one_gradient_and_a_list_gives_a_tuple(library):
     assert grad(F.sum(x), []) == ()
 
 
+def test_a_gradient_put_there_by_hand_is_added_to_or_refused(library):
+    x = library.leaf([1.0, 2.0], name="x")
+    x.grad = library.array(np.asarray([10.0, 20.0]))
+    F.sum(x * x).backward()
+    assert library.host(x.grad).tolist() == [12.0, 24.0]
+    strangers = [np.ones(2, np.float32), np.ones(3), np.ones((2, 1)), np.ones(2, np.int64)]
+    for stranger in [*map(library.array, strangers), 1.0, library.constant([1.0, 1.0])]:
+        x.grad = stranger
+        with pytest.raises(ValueError, match=rf"backward: bad argument 'grad of x'\s+expected: {library.name} array, "):
+            F.sum(x * x).backward()
+
+
+def test_a_gradient_without_axes_may_have_been_scaled(library):
+    x = library.leaf(3.0)
+    (x * x).backward()
+    x.grad = x.grad * 0.5  # a scalar in NumPy
+    (x * x).backward()
+    assert float(library.host(x.grad)) == 9.0 and type(x.grad) is library.array_type
+
+
+def test_a_seed_can_be_differentiated_which_gives_directional_derivatives(library):
+    """The product of a Jacobian with a vector, from two passes backward."""
+    x, seed = library.leaf([0.3, 1.2]), library.leaf([0.0, 0.0])
+    slope = grad(F.sin(x) * x, x, seed, create_graph=True)
+    direction = library.array(np.asarray([1.0, -2.0]))
+    expected = [1.0, -2.0] * (np.cos([0.3, 1.2]) * [0.3, 1.2] + np.sin([0.3, 1.2]))
+    np.testing.assert_allclose(library.host(grad(slope, seed, direction)), expected, rtol=1e-14)
+
+
 def test_a_gradient_handed_out_is_not_written_by_the_next_pass(library):
     x = library.leaf([1.0, 2.0])
     y = F.sum(x * x)

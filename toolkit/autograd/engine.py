@@ -10,6 +10,7 @@ from collections.abc import Set
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
+import numpy as np
 import torch
 
 from toolkit.autograd import debugging
@@ -40,10 +41,17 @@ def backward(output: Variable, gradient: Any, *, retain_graph: bool) -> None:
             continue
         backend = backend_of_type(type(leaf_variable.data))
         total = backend.as_array(total, leaf_variable.data)
-        if leaf_variable.grad is None:
+        before = leaf_variable.grad
+        if isinstance(before, np.generic):
+            before = backend.as_array(before, leaf_variable.data)  # an array without axes, scaled
+        if before is None:
             leaf_variable.grad = total if owned and backend.is_contiguous(total) else backend.copy(total)
+        elif isinstance(before, backend.array_type) and before.dtype == total.dtype and before.shape == total.shape:
+            leaf_variable.grad = backend.as_array(backend.add_into(before, total), leaf_variable.data)
         else:
-            leaf_variable.grad = backend.as_array(backend.add_into(leaf_variable.grad, total), leaf_variable.data)
+            actual = f"{getattr(before, 'dtype', type(before).__name__)}{tuple(getattr(before, 'shape', ()))}"
+            expected = f"{backend.name} array, {total.dtype}{tuple(total.shape)}, to add to"
+            raise argument_error("backward", f"grad of {leaf_variable.name or 'a leaf'}", expected, actual)
 
 
 def starting_gradient(operation: str, output: Variable, gradient: Any) -> Any:

@@ -171,7 +171,7 @@ class ActivationStatistics(Hook):
     """Keeps mean, spread, extremes and the fraction of zeros of every operation's last result, by name.
 
     Attributes:
-        by_name: name of the Variable if it has one, else of the operation.
+        by_name: statistics by the operation's name.
     """
 
     def __init__(self) -> None:
