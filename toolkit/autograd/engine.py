@@ -41,7 +41,7 @@ def backward(output: Variable, gradient: Any, *, retain_graph: bool) -> None:
             continue
         backend = backend_of_type(type(leaf_variable.data))
         total = backend.as_array(total, leaf_variable.data)
-        before = leaf_variable.grad
+        before: Any = leaf_variable.grad
         if isinstance(before, np.generic):
             before = backend.as_array(before, leaf_variable.data)  # an array without axes, scaled
         if before is None:
