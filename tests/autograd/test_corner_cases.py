@@ -243,3 +243,26 @@ def test_gradients_by_any_iterable_of_variables():
     parameters = {"a": Variable(np.ones(2), requires_grad=True), "b": Variable(np.ones(2), requires_grad=True)}
     slopes = grad(F.sum(parameters["a"] * 2.0 + parameters["b"]), parameters.values())
     np.testing.assert_array_equal([slope.numpy() for slope in slopes], [[2.0, 2.0], [1.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("shape", "index"),
+    [
+        ((1, 3), (None, np.array([[-1, 0]]), ..., np.array([False, True, False]))),
+        ((4, 2, 1), (None, np.array([-1, -4]), ..., [1, -1], -1)),
+        ((2, 2, 4), (slice(None), [[0], [1]], ..., np.array([[1, 2, 3]]))),
+        ((3, 2), ([0, 2], ..., np.array([1, 0]), None)),
+    ],
+)
+def test_an_ellipsis_for_no_axis_keeps_index_arrays_apart(shape, index, library):
+    host = np.arange(float(np.prod(shape))).reshape(shape)
+    x = library.leaf(host)
+    picked = x[index]
+    expected = host[index]
+    assert picked.shape == expected.shape
+    np.testing.assert_array_equal(library.host(picked), expected)
+    weights = np.random.default_rng(0).normal(size=expected.shape)
+    (slope,) = grad(picked, [x], library.array(weights))
+    reference = np.zeros(shape)
+    np.add.at(reference, index, weights)
+    np.testing.assert_allclose(library.host(slope), reference)

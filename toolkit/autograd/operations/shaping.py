@@ -239,6 +239,12 @@ def get_item(x: Any, index: Any) -> Variable:
         if type(x.data) is not np.ndarray and any(getattr(part, "shape", ()) for part in whole):
             # Beside index arrays NumPy takes an integer for an array too, which decides where the new axes go.
             whole = tuple(_index_part([part], x) if isinstance(part, int) else part for part in whole)
+            place = _empty_ellipsis(whole, x.ndim)
+            if place is not None:
+                # NumPy takes it for what keeps two index arrays apart; the others look through it, but not through a
+                # new axis, which is then taken away.
+                picked = get_item(x, tuple(None if part is Ellipsis else part for part in whole))
+                return reshape(picked, picked.shape[:place] + picked.shape[place + 1 :])
     x, whole = _within_bounds(x, whole)
     if x.node is not None and config.enable_backprop:
         # The gradient goes where the index points now, whatever the caller writes into it later.
@@ -313,6 +319,18 @@ def _within_bounds(x: Variable, index: Any) -> tuple[Variable, Any]:
         clipped.append(part)
         axis += skipped if part is Ellipsis else n
     return (flip(x, tuple(reversed_axes)) if reversed_axes else x), tuple(clipped)
+
+
+def _empty_ellipsis(index: tuple, ndim: int) -> int | None:
+    """Return where a new axis would end up in place of an ellipsis that stands for no axis between index arrays."""
+    split = next((k for k, part in enumerate(index) if part is Ellipsis), None)
+    if split is None or ndim != sum(0 if part is None else _axes_taken(part) for part in index):
+        return None
+    lead, arrays = index[:split], [part for part in index if hasattr(part, "shape")]
+    if not any(hasattr(part, "shape") for part in lead) or not any(hasattr(part, "shape") for part in index[split:]):
+        return None
+    kept = sum(part is None or isinstance(part, slice) for part in lead)
+    return kept + max(1 if "bool" in str(part.dtype) else len(part.shape) for part in arrays)
 
 
 def _axes_taken(part: Any) -> int:
