@@ -70,6 +70,13 @@ def test_verdicts(tmp_path, values, tolerance, verdict):
     assert row.tolerance == (1.5 if tolerance is None else tolerance)
 
 
+def test_a_difference_of_exactly_the_tolerance_is_within_whatever_the_rounding(tmp_path):
+    row = "paper/accuracy,Accuracy,0.3,,,Table 1,read,"
+    assert 0.4 - 0.3 > 0.1
+    (found,) = _ledger(tmp_path, _record(0.4, tolerance=0.1, factor=1.0), rows=(row,)).rows
+    assert found.verdict == "within"
+
+
 def test_our_number_comes_in_the_papers_unit_with_spread_and_seeds(tmp_path):
     (row,) = _ledger(tmp_path, _record(0.8, 1.0)).rows
     assert row.ours.mean == pytest.approx(90)

@@ -184,6 +184,19 @@ def test_stopped_from_another_thread_and_going_on(tmp_path):
     assert not (tmp_path / ".unfinished").exists()
 
 
+def test_a_study_that_never_looks_at_stop_still_stops_between_its_tasks():
+    stop, seen = threading.Event(), []
+
+    def deaf(task):
+        seen.append(task.seed)
+        stop.set()
+        return Measurement({"end": 1.0})
+
+    with pytest.raises(StudyInterrupted):
+        replace(WALK, measure=deaf).run(WalkConfig(seeds=(4, 5, 6), methods=("plain",)), stop=stop)
+    assert seen == [4]
+
+
 _SCRIPT = """
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("case", sys.argv[1])
