@@ -46,7 +46,7 @@ def backward(output: Variable, gradient: Any, *, retain_graph: bool) -> None:
             before = backend.as_array(before, leaf_variable.data)  # an array without axes, scaled
         if before is None:
             leaf_variable.grad = total if owned and backend.is_contiguous(total) else backend.copy(total)
-        elif isinstance(before, backend.array_type) and before.dtype == total.dtype and before.shape == total.shape:
+        elif type(before) is type(total) and before.dtype == total.dtype and before.shape == total.shape:
             leaf_variable.grad = backend.as_array(backend.add_into(before, total), leaf_variable.data)
         else:
             actual = f"{getattr(before, 'dtype', type(before).__name__)}{tuple(getattr(before, 'shape', ()))}"
