@@ -59,7 +59,8 @@ def test_results_and_gradients_keep_the_element_type(name, make):
         keywords = {key: converted(value, make, leaves) for key, value in sample.keywords.items()}
         output = entry.function(*arguments, **keywords)
         assert output.dtype == make.dtype, sample
-        first = grad(F.sum(output * output), leaves, create_graph=True, allow_unused=True)
+        twice = make.name in ("numpy-float16", "torch-bfloat16", "strict-float32")
+        first = grad(F.sum(output * output), leaves, create_graph=twice, allow_unused=True)
         used = [gradient for gradient in first if gradient is not None and gradient.requires_grad]
         second: Any = ()
         if used:

@@ -21,10 +21,10 @@ def test_one_variable_read_ten_thousand_times(library):
     assert library.host(x.grad).tolist() == [10_000.0, 10_000.0]
 
 
-def test_ten_thousand_inputs_of_one_operation(library):
+def test_a_thousand_inputs_of_one_operation(library):
     x = library.leaf(1.5)
-    F.sum(F.stack([x] * 10_000)).backward()
-    assert float(library.host(x.grad)) == 10_000.0
+    F.sum(F.stack([x] * 1_000)).backward()
+    assert float(library.host(x.grad)) == 1_000.0
 
 
 def test_sixty_doublings_are_exact_and_visited_once(library):
@@ -68,13 +68,13 @@ assert repr(y) == "Variable([1.], dtype=float64, from=negative)", repr(y)
 y.backward()
 assert x.grad.tolist() == [1.0]
 del y
-y = chain(x, 200_000)  # never gone back
+y = chain(x, 100_000)  # never gone back
 del y
 
 def small_stack():
-    y = chain(x, 100_000)
+    y = chain(x, 50_000)
     del y
-    y = chain(x, 100_000)
+    y = chain(x, 50_000)
     assert float(grad(y, x, retain_graph=True)) == 1.0
     y.unchain_backward()
 
