@@ -130,6 +130,12 @@ def test_a_mean_in_half_precision_does_not_overflow(dtype):
         assert y.dtype == array.dtype and y.item() == 2.0
         assert x.grad.dtype == array.dtype and float(x.grad[0]) == pytest.approx(1 / 70_000, rel=5e-3)
         assert F.var(x).item() == 0.0
+        outlier = Variable(array[:1000] * 0.0, requires_grad=True)
+        outlier.data[0] = 300.0
+        spread = F.var(outlier)
+        spread.backward()
+        assert spread.dtype == array.dtype and spread.item() == pytest.approx(0.999 * 90.0, rel=1e-2)
+        assert float(outlier.grad[0]) == pytest.approx(2 * 299.7 / 1000, rel=1e-2)
 
 
 def test_half_precision_convolution_whose_windows_all_miss_the_image():
@@ -266,3 +272,12 @@ def test_an_ellipsis_for_no_axis_keeps_index_arrays_apart(shape, index, library)
     reference = np.zeros(shape)
     np.add.at(reference, index, weights)
     np.testing.assert_allclose(library.host(slope), reference)
+
+
+def test_the_slope_of_a_variance_does_not_lose_small_deviations_beside_large_ones(library):
+    """The mean's own share of it is zero, and must not come back as the rounding of large numbers."""
+    x = library.leaf([1e30, -1e30, 1.0])
+    (slope,) = grad(F.var(x), [x])
+    np.testing.assert_allclose(library.host(slope), [2e30 / 3, -2e30 / 3, 4 / 9], rtol=1e-14)
+    with pytest.raises(TypeError, match="var: bad argument 'x'"):
+        F.var(library.array(np.arange(3)))

@@ -128,6 +128,9 @@ class ArrayAPIBackend(NeuralArrayAPI, Backend):
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return self.namespace.mean(x, axis=axis, keepdims=keepdims)
 
+    def var(self, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Any:
+        return self.namespace.var(x, axis=axis, correction=correction, keepdims=keepdims)
+
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return self.namespace.max(x, axis=axis, keepdims=keepdims)
 

@@ -155,6 +155,11 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return x.mean(axis=axis, keepdims=keepdims)
 
+    def var(self, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Any:
+        # Half precision has no room for squares and their sum.
+        wide = x.astype("f") if x.dtype.char == "e" else x
+        return wide.var(axis=axis, ddof=correction, keepdims=keepdims).astype(x.dtype, copy=False)
+
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return x.max(axis=axis, keepdims=keepdims)
 

@@ -1,5 +1,6 @@
 """torch tensors as plain arrays: torch's own autograd is never used, its fused kernels are."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,9 @@ class TorchBackend(NeuralTorch, Backend):
 
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return torch.mean(x) if axis is None and not keepdims else _reduced(torch.mean, x, axis, keepdims)
+
+    def var(self, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Any:
+        return _reduced(functools.partial(torch.var, correction=correction), x, axis, keepdims)
 
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return _reduced(torch.amax, x, axis, keepdims)

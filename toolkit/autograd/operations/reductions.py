@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.autograd.operation import OUTPUT, Operation
+from toolkit.autograd.operations.arguments import floating
 from toolkit.autograd.registry import Sample, differentiable
 from toolkit.autograd.tape import Variable, apply, as_variable
 from toolkit.core.errors import argument_error
@@ -142,8 +143,17 @@ def _mean_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
     return (xp.restore_axes(g * (1.0 / _count(shape, p["axis"])), p["axis"], p["keepdims"], shape),)
 
 
+def _var_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
+    axis, shape = p["axis"], p["shapes"][0]
+    # The deviations add up to nothing, so the mean passes nothing back in the first order; in the next it counts.
+    deviation = saved[0] - xp.broadcast_to(xp.mean(saved[0], axis=axis, keepdims=True), shape)
+    slope = g * (2.0 / (_count(shape, axis) - p["correction"]))
+    return (xp.restore_axes(slope, axis, p["keepdims"], shape) * deviation,)
+
+
 SUM = Operation("sum", _sum_vjp, fresh=False, shapes=True)
 _MEAN = Operation("mean", _mean_vjp, fresh=False, shapes=True)
+_VAR = Operation("var", _var_vjp, saves=(0,), shapes=True)
 _MAX = Operation("max", _extreme_vjp, saves=(0, OUTPUT), shapes=True)
 _MIN = Operation("min", _extreme_vjp, saves=(0, OUTPUT), shapes=True)
 _PROD = Operation("prod", _prod_vjp, saves=(0, OUTPUT), shapes=True)
@@ -187,19 +197,18 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: int = 
 
     Raises:
         ValueError: not more elements than ``correction``.
-        TypeError: ``correction`` is no number.
+        TypeError: ``x`` is not floating-point, or ``correction`` no number.
     """
     if not isinstance(correction, int | float | np.number):
         raise argument_error("var", "correction", "a number", type(correction).__name__, kind=TypeError)
-    x = as_variable(x, "var", "x")
+    x = floating("var", "x", x)
     axis = normalized_axis("var", axis, x.ndim)
     count = _count(x.shape, axis)
     if count <= correction:
         raise argument_error(
             "var", "x", f"more than {correction} elements along the axis", f"shape {x.shape}, axis {axis}"
         )
-    deviation = x - mean(x, axis, keepdims=True)
-    return mean(deviation * deviation, axis, keepdims) * (count / (count - correction))
+    return apply(_VAR, (x,), {"axis": axis, "keepdims": bool(keepdims), "correction": float(correction)})
 
 
 @differentiable(
