@@ -28,6 +28,11 @@ _LISTINGS = (
         "Chainer's MNIST example, trained by our engine and by torch side by side",
         "toolkit.experiments.mnist_mlp",
     ),
+    Listing(
+        "tape-designs",
+        "What each decision in a tape's design costs, in microseconds an operation",
+        "toolkit.experiments.tape_designs",
+    ),
 )
 
 
