@@ -25,6 +25,12 @@ class Hook:
     def after_forward(self, operation: Any, inputs: tuple, output: Any) -> None:
         """The operation gave ``output``, a Variable."""
 
+    def computed(self, operation: Any, inputs: tuple, params: Any, output: Any) -> None:
+        """The same with the operation's parameters, a dictionary or ``None``.
+
+        Comparisons, masks and ``//``, which leave no record and so are seen nowhere else, come here too.
+        """
+
     def before_backward(self, node: Any, gradient: Any) -> None:
         """The backward rule of ``node`` is about to run on ``gradient``, the array for its output."""
 
