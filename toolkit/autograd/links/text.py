@@ -1,0 +1,46 @@
+"""How links read: nested text, and the path of the link in which an error arose."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolkit.autograd.links.link import Link
+
+__all__ = ["as_text", "locate"]
+
+
+def as_text(link: "Link", above: frozenset[int] = frozenset()) -> str:
+    """Return a link as text, one child a line."""
+    inner = ", ".join(f"{name}={value!r}" for name, value in link.specification().items())
+    items = link._text_items()
+    if not items or id(link) in above:
+        return f"{type(link).__name__}({inner})"
+    lines = [inner] if inner else []
+    for name, item in items:
+        text = as_text(item, above | {id(link)}) if hasattr(item, "specification") else _callable_name(item)
+        lines.append(f"({name}): {text}")
+    body = "\n".join(lines).replace("\n", "\n  ")
+    return f"{type(link).__name__}(\n  {body}\n)"
+
+
+def _callable_name(function: Any) -> str:
+    return getattr(function, "__name__", None) or repr(function)
+
+
+def locate(error: Exception, link: "Link") -> None:
+    """Add to an error about an argument in which link it arose; called by every link it passes on its way up."""
+    if not hasattr(error, "operation") or len(error.args) != 1:
+        return
+    found = error.__dict__
+    if "link_path" not in found:
+        found.update(link_path="", link_text=as_text(link).split("\n")[0], link_message=error.args[0])
+    elif found["link"] is link:
+        return
+    else:
+        inner = found["link"]
+        names = [name for name, child in link._child_items() if child is inner]
+        # A link that calls one it does not own adds nothing to the path.
+        if names:
+            found["link_path"] = f"/{names[0]}{found['link_path']}"
+    found["link"] = link
+    place = found["link_path"] or "/"
+    error.args = (f"{found['link_message']}\n  in link:  {place}, {found['link_text']}",)
