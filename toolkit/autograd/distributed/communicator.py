@@ -1,0 +1,499 @@
+"""The communicator: who takes part, and how arrays and objects move between them (ChainerMN's words).
+
+torch.distributed does the work, gloo between CPUs and NCCL between GPUs. Every collective call starts with a record
+of fixed size from each rank, so that ranks that make different calls, or the same with arrays that do not fit, all
+raise an error that says so, where torch would hang or mix up bytes.
+"""
+
+import datetime
+import pickle
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from toolkit.autograd.distributed import arrays
+from toolkit.autograd.distributed.failures import DisagreementError, guarded
+from toolkit.core.errors import argument_error
+
+_RECORD = 16
+_CALLS = (
+    "allreduce",
+    "bcast",
+    "allgather",
+    "gather",
+    "scatter",
+    "alltoall",
+    "barrier",
+    "split",
+    "mean_gradients",
+    "broadcast_data",
+    "update",
+)
+_REDUCTIONS = {"sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX, "min": dist.ReduceOp.MIN}
+
+
+class Communicator:
+    """A set of processes, this one's place in it, and their collective calls.
+
+    Made by :func:`create_communicator` or :func:`process_group`, and by :meth:`split`.
+
+    Args:
+        name: ``"naive"``, ``"flat"`` or ``"pure_nccl"``.
+        members: ranks taking part, as the whole process group counts them, in this communicator's order.
+        me: this process, as the whole process group counts it.
+        group: torch's process group of the members; ``None`` alone.
+        store: torch's key-value store, where ranks report their failures.
+        timeout: seconds a call may wait for the other ranks.
+        device: where this process computes.
+        node: what processes on one machine have in common.
+        allreduce_grad_dtype: dtype of the gradients on their way; ``None`` is their own.
+
+    Attributes:
+        rank: place of this process, from 0.
+        size: number of processes.
+        intra_rank: place among the processes on the same machine.
+        intra_size: number of processes on the same machine.
+        inter_rank: place of this machine among the machines.
+        inter_size: number of machines.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        members: Sequence[int],
+        me: int,
+        *,
+        group: Any = None,
+        store: Any = None,
+        timeout: float = 60.0,
+        device: torch.device | None = None,
+        node: str | None = None,
+        allreduce_grad_dtype: torch.dtype | None = None,
+    ) -> None:
+        self.name = name
+        self.members = tuple(members)
+        self.rank = self.members.index(me)
+        self.size = len(self.members)
+        self.timeout = timeout
+        self.device = torch.device("cpu") if device is None else device
+        self.allreduce_grad_dtype = allreduce_grad_dtype
+        self._me = me
+        self._group = group
+        self._store = store
+        self._node = socket.gethostname() if node is None else node
+        nodes = self.allgather_obj(self._node)
+        ordered = list(dict.fromkeys(nodes))
+        neighbours = [rank for rank, node in enumerate(nodes) if node == self._node]
+        self.intra_rank = neighbours.index(self.rank)
+        self.intra_size = len(neighbours)
+        self.inter_rank = ordered.index(self._node)
+        self.inter_size = len(ordered)
+
+    def __repr__(self) -> str:
+        return f"Communicator({self.name!r}, rank {self.rank} of {self.size}, {self.device})"
+
+    # -- Arrays ---------------------------------------------------------------------------------------------------
+
+    def send(self, array: Any, dest: int, tag: int = 0) -> None:
+        """Send an array to rank ``dest``, which must call :meth:`recv` with the same tag.
+
+        Raises:
+            ValueError: ``dest`` is no other rank.
+            CommunicationError: the other rank ended or did not receive in time.
+        """
+        self._check_peer("send", "dest", dest)
+        tensor = self._outgoing(array, "send", "array")
+        head = torch.tensor(arrays.header(array, tensor))
+        self._exchange("send", [(dist.isend, head, dest)], tag)
+        self._exchange("send", [(dist.isend, arrays.as_bytes(tensor), dest)], tag)
+
+    def recv(self, source: int, tag: int = 0) -> Any:
+        """Return the array that rank ``source`` sends with the same tag, of the library it was sent from.
+
+        An array on a GPU arrives on this process's GPU; the CPU engines (``naive``, ``flat``) carry it to the CPU.
+
+        Raises:
+            ValueError: ``source`` is no other rank.
+            CommunicationError: the other rank ended or did not send in time.
+        """
+        self._check_peer("recv", "source", source)
+        head = torch.empty(arrays.MOST_AXES + 3, dtype=torch.int64)
+        self._exchange("recv", [(dist.irecv, head, source)], tag)
+        library, tensor = self._announced(head.tolist())
+        self._exchange("recv", [(dist.irecv, arrays.as_bytes(tensor), source)], tag)
+        return arrays.from_tensor(tensor, library)
+
+    def bcast(self, array: Any = None, root: int = 0) -> Any:
+        """Return the array of rank ``root`` on every rank; the others may pass ``None``.
+
+        Raises:
+            ValueError: ``root`` is no rank.
+            DisagreementError: the ranks name different roots or make different calls.
+        """
+        self._check_rank("bcast", "root", root)
+        head, tensor = [0] * (arrays.MOST_AXES + 3), None
+        if self.rank == root:
+            tensor = self._outgoing(array, "bcast", "array")
+            head = arrays.header(array, tensor)
+        heads = self.agree("bcast", root, *head, same=1)
+        if tensor is not None:
+            self._broadcast("bcast", arrays.as_bytes(tensor), root)
+            return array
+        library, tensor = self._announced(heads[root][1:])
+        self._broadcast("bcast", arrays.as_bytes(tensor), root)
+        return arrays.from_tensor(tensor, library)
+
+    def allgather(self, array: Any) -> tuple:
+        """Return every rank's array, in the order of the ranks. Shapes and dtypes may differ."""
+        tensor = self._outgoing(array, "allgather", "array")
+        heads = self.agree("allgather", *arrays.header(array, tensor))
+        gathered = []
+        for rank, head in enumerate(heads):
+            if rank == self.rank:
+                self._broadcast("allgather", arrays.as_bytes(tensor), rank)
+                gathered.append(array)
+            else:
+                library, received = self._announced(head)
+                self._broadcast("allgather", arrays.as_bytes(received), rank)
+                gathered.append(arrays.from_tensor(received, library))
+        return tuple(gathered)
+
+    def gather(self, array: Any, root: int = 0) -> tuple | None:
+        """Return every rank's array on rank ``root``, in the order of the ranks, and ``None`` on the others."""
+        self._check_rank("gather", "root", root)
+        tensor = self._outgoing(array, "gather", "array")
+        heads = self.agree("gather", root, *arrays.header(array, tensor), same=1)
+        if self.rank != root:
+            self._exchange("gather", [(dist.isend, arrays.as_bytes(tensor), root)])
+            return None
+        incoming = {rank: self._announced(heads[rank][1:]) for rank in range(self.size) if rank != root}
+        self._exchange("gather", [(dist.irecv, arrays.as_bytes(t), rank) for rank, (_, t) in incoming.items()])
+        received = {rank: arrays.from_tensor(t, library) for rank, (library, t) in incoming.items()}
+        return tuple(received.get(rank, array) for rank in range(self.size))
+
+    def scatter(self, pieces: Sequence[Any] | None = None, root: int = 0) -> Any:
+        """Return to each rank its one of the arrays that rank ``root`` passes; the others may pass ``None``.
+
+        Raises:
+            ValueError: on ``root``, not as many arrays as ranks.
+        """
+        self._check_rank("scatter", "root", root)
+        if self.rank == root:
+            self._check_pieces("scatter", pieces)
+        self.agree("scatter", root, same=1)
+        return self._alltoall("scatter", pieces if self.rank == root else None, [root])
+
+    def alltoall(self, pieces: Sequence[Any]) -> tuple:
+        """Send the r-th array to rank r, and return what each rank sent here, in the order of the ranks.
+
+        Raises:
+            ValueError: not as many arrays as ranks.
+        """
+        self._check_pieces("alltoall", pieces)
+        self.agree("alltoall")
+        return self._alltoall("alltoall", pieces, range(self.size))
+
+    def allreduce(self, array: Any, op: Literal["sum", "mean", "max", "min"] = "sum") -> Any:
+        """Return the elementwise sum (mean, largest, smallest) of every rank's array, the same bits on all.
+
+        Args:
+            array: of one shape and dtype on all ranks; it is left as it is.
+            op: how elements are combined. The mean needs floating-point numbers.
+
+        Raises:
+            TypeError: a dtype that cannot be added.
+            DisagreementError: shapes or dtypes differ.
+        """
+        if op not in ("sum", "mean", "max", "min"):
+            raise argument_error("allreduce", "op", "'sum', 'mean', 'max' or 'min'", repr(op))
+        tensor = arrays.to_tensor(array, "allreduce", "array")
+        if tensor.dtype not in arrays.REDUCIBLE or (op == "mean" and not tensor.is_floating_point()):
+            expected = "floating-point numbers" if op == "mean" else "floating-point, (u)int8, int32 or int64 numbers"
+            raise argument_error("allreduce", "array", expected, f"{tensor.dtype}", kind=TypeError)
+        head = arrays.header(array, tensor)[1:]
+        self.agree("allreduce", *head, ["sum", "mean", "max", "min"].index(op), same=len(head) + 1)
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        self.reduce_in_place(total, "sum" if op == "mean" else op)
+        if op == "mean":
+            total /= self.size
+        return arrays.from_tensor(total, arrays.library_of(array))
+
+    # -- Objects --------------------------------------------------------------------------------------------------
+
+    def send_obj(self, obj: Any, dest: int, tag: int = 0) -> None:
+        """Send any picklable object to rank ``dest``."""
+        self.send(_pickled(obj), dest, tag)
+
+    def recv_obj(self, source: int, tag: int = 0) -> Any:
+        """Return the object that rank ``source`` sends."""
+        return _unpickled(self.recv(source, tag))
+
+    def bcast_obj(self, obj: Any = None, root: int = 0) -> Any:
+        """Return the object of rank ``root`` on every rank."""
+        received = self.bcast(_pickled(obj) if self.rank == root else None, root)
+        return obj if self.rank == root else _unpickled(received)
+
+    def gather_obj(self, obj: Any, root: int = 0) -> tuple | None:
+        """Return every rank's object on rank ``root``, and ``None`` on the others."""
+        received = self.gather(_pickled(obj), root)
+        return None if received is None else tuple(map(_unpickled, received))
+
+    def allgather_obj(self, obj: Any) -> tuple:
+        """Return every rank's object, in the order of the ranks."""
+        return tuple(map(_unpickled, self.allgather(_pickled(obj))))
+
+    def allreduce_obj(self, obj: Any) -> Any:
+        """Return the sum of every rank's object by ``+``, added in the order of the ranks; dicts key by key."""
+        return _added(self.allgather_obj(obj))
+
+    def scatter_obj(self, objs: Sequence[Any] | None = None, root: int = 0) -> Any:
+        """Return to each rank its one of the objects that rank ``root`` passes."""
+        pieces = [_pickled(obj) for obj in objs] if self.rank == root and objs is not None else None
+        return _unpickled(self.scatter(pieces, root))
+
+    def alltoall_obj(self, objs: Sequence[Any]) -> tuple:
+        """Send the r-th object to rank r, and return what each rank sent here."""
+        return tuple(map(_unpickled, self.alltoall([_pickled(obj) for obj in objs])))
+
+    def barrier(self) -> None:
+        """Wait until every rank has come here."""
+        self.agree("barrier")
+
+    # -- Groups ---------------------------------------------------------------------------------------------------
+
+    def split(self, color: int | None, key: int = 0) -> "Communicator | None":
+        """Return a communicator of the ranks that pass the same ``color``, ordered by ``key``, then by rank.
+
+        Every rank must call it.
+
+        Args:
+            color: the part this rank goes to; ``None`` for none, which returns ``None``.
+            key: its place there.
+        """
+        choices = self.allgather_obj((color, key))
+        if color is None:
+            return None
+        ranks = sorted(
+            (rank for rank, (theirs, _) in enumerate(choices) if theirs == color),
+            key=lambda rank: (choices[rank][1], rank),
+        )
+        members = [self.members[rank] for rank in ranks]
+        group = None
+        if len(members) > 1:
+            with self._guarded("split"):
+                group = dist.new_group(
+                    members, timeout=datetime.timedelta(seconds=self.timeout), use_local_synchronization=True
+                )
+        return Communicator(
+            self.name,
+            members,
+            self._me,
+            group=group,
+            store=self._store,
+            timeout=self.timeout,
+            device=self.device,
+            node=self._node,
+            allreduce_grad_dtype=self.allreduce_grad_dtype,
+        )
+
+    # -- Models ---------------------------------------------------------------------------------------------------
+
+    def broadcast_data(self, model: Any, root: int = 0) -> None:
+        """Overwrite parameters and persistent values of a Link with those of rank ``root`` (``bcast_data``).
+
+        Raises:
+            DisagreementError: the ranks' models differ in paths, shapes or dtypes.
+        """
+        from toolkit.autograd.distributed.models import broadcast_data
+
+        broadcast_data(self, model, root)
+
+    def mean_gradients(self, model: Any, zero_fill: bool = False, *, weight: float | None = None) -> None:
+        """Replace the gradients of a Link by their mean over all ranks (``multi_node_mean_grad``).
+
+        With a mean loss the mean of the ranks' gradients is the gradient over the whole batch only if the shards
+        are equally large; for others pass the number of samples in this rank's shard as ``weight``.
+
+        Args:
+            model: its parameters must have the same paths, shapes and dtypes on every rank.
+            zero_fill: a gradient that is missing counts as zeros, and every initialised parameter gets one.
+                Otherwise a parameter has a gradient on all ranks (those of weight 0 aside) or on none.
+            weight: of this rank in the mean, 0 or more; on a rank with 0 gradients may be missing, and if there are
+                any they are not looked at.
+
+        Raises:
+            DisagreementError: the ranks' models, or missing gradients, differ; no rank has weight.
+            ValueError: ``weight`` is negative or not finite.
+        """
+        from toolkit.autograd.distributed.gradients import start_mean
+
+        start_mean(self, model, zero_fill=zero_fill, weight=weight).finish().hand_out()
+
+    # -- What the calls above, and the package's other modules, are made of ------------------------------------------
+
+    def agree(self, call: str, *numbers: int, same: int = 0) -> list[list[int]]:
+        """Exchange a short record of integers and return every rank's.
+
+        Args:
+            call: the collective call; all ranks must be in the same.
+            numbers: at most 15 integers of 64 bits.
+            same: how many of them, from the first, must agree.
+
+        Raises:
+            DisagreementError: they do not.
+        """
+        record = [_CALLS.index(call), *numbers, *[0] * (_RECORD - 1 - len(numbers))]
+        records = self._gather_records(call, record)
+        if any(theirs[: same + 1] != record[: same + 1] for theirs in records):
+            said = "\n".join(
+                f"  rank {rank}: {_CALLS[theirs[0]]}" + (f" {_described(theirs)}" if same else "")
+                for rank, theirs in enumerate(records)
+            )
+            raise DisagreementError(f"{call}: the ranks do not make the same call\n{said}")
+        return [theirs[1 : len(numbers) + 1] for theirs in records]
+
+    def reduce_in_place(
+        self, tensor: Tensor, op: Literal["sum", "max", "min"] = "sum", *, asynchronous: bool = False
+    ) -> Callable[[], None]:
+        """All-reduce a contiguous tensor in place, without any exchange before it.
+
+        Returns:
+            A function that waits for the result; it has been called already unless ``asynchronous``.
+        """
+        if self.size == 1 or not tensor.numel():
+            return _nothing_to_wait_for
+        with self._guarded("allreduce"):
+            work = dist.all_reduce(tensor, _REDUCTIONS[op], group=self._group, async_op=True)
+
+        def wait() -> None:
+            with self._guarded("allreduce"):
+                work.wait()
+
+        if asynchronous:
+            return wait
+        wait()
+        return _nothing_to_wait_for
+
+    def _gather_records(self, call: str, record: list[int]) -> list[list[int]]:
+        if self.size == 1:
+            return [record]
+        gathered = [torch.empty(_RECORD, dtype=torch.int64) for _ in self.members]
+        with self._guarded(call):
+            dist.all_gather(gathered, torch.tensor(record), group=self._group)
+        # torch orders a group by global rank, whatever order it was given.
+        places = {member: place for place, member in enumerate(sorted(self.members))}
+        return [gathered[places[member]].tolist() for member in self.members]
+
+    def _broadcast(self, call: str, tensor: Tensor, root: int) -> None:
+        if self.size > 1 and tensor.numel():
+            with self._guarded(call):
+                dist.broadcast(tensor, self.members[root], group=self._group)
+
+    def _exchange(self, call: str, transfers: list[tuple], tag: int = 0) -> None:
+        """Run sends and receives (function, flat tensor, rank) at once; those of nothing are left out on both sides."""
+        operations = [
+            dist.P2POp(function, tensor, self.members[rank], self._group, tag)
+            for function, tensor, rank in transfers
+            if tensor.numel()
+        ]
+        if operations:
+            with self._guarded(call):
+                for work in dist.batch_isend_irecv(operations):
+                    work.wait()
+
+    def _alltoall(self, call: str, pieces: Sequence[Any] | None, sources: Sequence[int]) -> Any:
+        """Send ``pieces`` (if any) one to each rank, receive one from each of ``sources``."""
+        outgoing: dict[int, tuple[Tensor, Tensor]] = {}
+        for rank, piece in enumerate(pieces or ()):
+            if rank != self.rank:
+                tensor = self._outgoing(piece, call, f"pieces[{rank}]")
+                outgoing[rank] = torch.tensor(arrays.header(piece, tensor)), arrays.as_bytes(tensor)
+        heads = {
+            source: torch.empty(arrays.MOST_AXES + 3, dtype=torch.int64) for source in sources if source != self.rank
+        }
+        self._exchange(
+            call,
+            [(dist.isend, head, rank) for rank, (head, _) in outgoing.items()]
+            + [(dist.irecv, head, source) for source, head in heads.items()],
+        )
+        incoming = {source: self._announced(head.tolist()) for source, head in heads.items()}
+        # Arrays on the CPU and on a GPU go through different engines, which must not meet in one batch.
+        for kind in ("cpu", "cuda"):
+            self._exchange(
+                call,
+                [(dist.isend, body, rank) for rank, (_, body) in outgoing.items() if body.device.type == kind]
+                + [
+                    (dist.irecv, arrays.as_bytes(tensor), source)
+                    for source, (_, tensor) in incoming.items()
+                    if tensor.device.type == kind
+                ],
+            )
+        received = {source: arrays.from_tensor(tensor, library) for source, (library, tensor) in incoming.items()}
+        if pieces is not None:
+            received[self.rank] = pieces[self.rank]
+        return received[sources[0]] if call == "scatter" else tuple(received[source] for source in sources)
+
+    def _outgoing(self, array: Any, call: str, argument: str) -> Tensor:
+        """Return an array as a contiguous tensor where this communicator's engine can send it from."""
+        tensor = arrays.to_tensor(array, call, argument)
+        return (tensor.to(self.device) if tensor.is_cuda else tensor).contiguous()
+
+    def _announced(self, head: list[int]) -> tuple[str, Tensor]:
+        return arrays.announced(head, self.device)
+
+    def _guarded(self, call: str) -> Any:
+        return guarded(call, rank=self._me, members=self.members, timeout=self.timeout, store=self._store)
+
+    def _check_rank(self, call: str, argument: str, rank: int) -> None:
+        if not isinstance(rank, int) or not 0 <= rank < self.size:
+            raise argument_error(call, argument, f"a rank, 0 to {self.size - 1}", repr(rank))
+
+    def _check_peer(self, call: str, argument: str, rank: int) -> None:
+        self._check_rank(call, argument, rank)
+        if rank == self.rank:
+            raise argument_error(call, argument, f"a rank other than this one, {self.rank}", repr(rank))
+
+    def _check_pieces(self, call: str, pieces: Any) -> None:
+        if pieces is None or len(pieces) != self.size:
+            actual = "None" if pieces is None else f"{len(pieces)}"
+            raise argument_error(call, "pieces", f"one array a rank, {self.size}", actual)
+
+
+def _nothing_to_wait_for() -> None:
+    return None
+
+
+def _pickled(obj: Any) -> np.ndarray:
+    return np.frombuffer(bytearray(pickle.dumps(obj)), dtype=np.uint8)
+
+
+def _unpickled(received: np.ndarray) -> Any:
+    return pickle.loads(received.data)
+
+
+def _added(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, dict):
+        keys = dict.fromkeys(key for value in values for key in value)
+        return {key: _added([value[key] for value in values if key in value]) for key in keys}
+    total = first
+    for value in values[1:]:
+        total = total + value
+    return total
+
+
+def _described(record: list[int]) -> str:
+    """Return the part of a record that did not agree in words."""
+    call, numbers = _CALLS[record[0]], record[1:]
+    if call == "allreduce":
+        dtype, n_axes, *shape = numbers[: arrays.MOST_AXES + 2]
+        op = ["sum", "mean", "max", "min"][numbers[arrays.MOST_AXES + 2]]
+        return f"{op} of {arrays.DTYPES[dtype]}, shape {tuple(shape[:n_axes])}"
+    if call in ("bcast", "gather", "scatter", "broadcast_data"):
+        return f"with root {numbers[0]}"
+    return ""
