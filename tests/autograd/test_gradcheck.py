@@ -8,7 +8,7 @@ import pytest
 from toolkit.autograd import Variable, gradcheck, numerical_gradient
 from toolkit.autograd import functions as F
 from toolkit.autograd.operation import OUTPUT, Operation
-from toolkit.autograd.tape import unary
+from toolkit.autograd.recording import unary
 
 X = np.asarray([0.3, -0.8, 1.4])
 

@@ -48,6 +48,14 @@ class Namespace:
             reduced = self.reshape(reduced, tuple(lengths))
         return self.broadcast_to(reduced, shape)
 
+    def linear_gradients(self, g: Any, x: Any, weight: Any, needs: tuple) -> tuple:
+        """Return the gradients of ``x @ weight.T + bias`` by those inputs that need one."""
+        by_x = None if needs[0] is None else self.matmul(g, weight)
+        by_weight = None if needs[1] is None else self.matmul(self.swap_last(g), x)
+        if len(needs) == 2:
+            return by_x, by_weight
+        return by_x, by_weight, None if needs[2] is None else self.sum(g, axis=0, keepdims=False)
+
     def swap_last(self, x: Any) -> Any:
         """Exchange the last two axes."""
         axes = tuple(range(len(x.shape)))
@@ -112,6 +120,10 @@ class Backend(Namespace):
     def version(self, saved: tuple) -> int | None:
         """Return a number that changes when a saved array is written to; ``None`` where the library has none."""
         return None
+
+    def checks_labels(self, labels: Any) -> bool:
+        """Return whether ``cross_entropy`` takes these as they are and refuses those out of range by itself."""
+        return False
 
     def as_index(self, array: Any) -> Any:
         """Return an integer or bool array as the library takes it for an index."""

@@ -16,6 +16,7 @@ _average_pool2d = _aten.avg_pool2d.default._op
 _average_pool2d_backward = _aten.avg_pool2d_backward.default._op
 _softmax_backward = _aten._softmax_backward_data.default._op
 _log_softmax_backward = _aten._log_softmax_backward_data.default._op
+_nll_loss_backward = _aten.nll_loss_backward.default._op
 _batch_norm = _aten.native_batch_norm.default._op
 _batch_norm_backward = _aten.native_batch_norm_backward.default._op
 _layer_norm = _aten.native_layer_norm.default._op
@@ -134,11 +135,20 @@ class NeuralTorch(NeuralRules):
         return loss, log_probabilities, labels
 
     def cross_entropy_gradient(self, log_probabilities: Any, labels: Any, g: Any, *, reduction: str) -> Any:
+        if log_probabilities.dim() == 2 and reduction != "none":
+            share = g / labels.shape[0] if reduction == "mean" else g
+            # Only the mean over weighted samples reads the weights' total: any number will do.
+            chosen = _nll_loss_backward(share, log_probabilities, labels, None, 2, _NO_LABEL, share)
+            return _log_softmax_backward(chosen, log_probabilities, 1, log_probabilities.dtype)
         slope = torch.exp(log_probabilities)
         slope.scatter_(1, labels.unsqueeze(1), -1.0, reduce="add")
         if reduction == "none":
             return slope.mul_(g.unsqueeze(1))
         return slope.mul_(g / labels.numel() if reduction == "mean" else g)
+
+    def checks_labels(self, labels: Any) -> bool:
+        # On a GPU a label out of range breaks the whole process.
+        return labels.is_cpu and labels.dtype is torch.int64
 
     def mse(self, x: Any, y: Any, *, reduction: str) -> Any:
         return torch._C._nn.mse_loss(x, y, _REDUCTION[reduction])

@@ -54,6 +54,10 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
         self.name = module.__name__
         for name in _SAME_NAME:
             setattr(self, name, getattr(module, name))
+        if module is np:
+            # The methods go through Python before they come here.
+            self.sum = _numpy_sum  # type: ignore[method-assign]
+            self.max = _numpy_max  # type: ignore[method-assign]
         self._add_at = np.add.at if module is np else module.add.at
 
     def adopt(self, array: Any) -> Any:
@@ -140,7 +144,7 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
         return gradient - squared
 
     def relu(self, x: Any) -> Any:
-        return self.module.maximum(x, 0)
+        return self.module.maximum(x, 0.0 if x.dtype.kind == "f" else 0)
 
     def where_positive(self, gradient: Any, x: Any) -> Any:
         bits = _BITS.get(gradient.dtype.itemsize)
@@ -199,16 +203,31 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
         return result
 
     def linear(self, x: Any, weight: Any, bias: Any = None) -> Any:
-        y = x @ weight.T
+        y = x.dot(weight.T)
         if bias is not None:
             y += bias
         return y
+
+    def linear_gradients(self, g: Any, x: Any, weight: Any, needs: tuple) -> tuple:
+        by_x = None if needs[0] is None else g.dot(weight)
+        by_weight = None if needs[1] is None else g.T.dot(x)
+        if len(needs) == 2:
+            return by_x, by_weight
+        return by_x, by_weight, None if needs[2] is None else self.sum(g, axis=0)
 
     def logsumexp(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return logsumexp(self, x, axis, keepdims)
 
     def einsum(self, *operands: Any, subscripts: str) -> Any:
         return self.module.einsum(subscripts, *operands, optimize=len(operands) > 1)
+
+
+def _numpy_sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _numpy_max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
 
 
 def _is_basic(index: Any) -> bool:

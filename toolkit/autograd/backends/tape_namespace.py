@@ -5,7 +5,8 @@ from typing import Any
 
 from toolkit.autograd.backends.base import Namespace
 from toolkit.autograd.backends.neural_rules import NeuralTapeRules
-from toolkit.autograd.tape import Variable, _result, apply
+from toolkit.autograd.recording import apply
+from toolkit.autograd.tape import Variable, _result
 
 _CONSTANT = frozenset({"sign", "floor", "zeros_like", "ones_like", "isnan", "isfinite", "argmax"})
 """Functions whose derivative is zero wherever it exists, so that nothing need be recorded."""

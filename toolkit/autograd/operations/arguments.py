@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from toolkit.autograd.operation import Operation
-from toolkit.autograd.tape import Variable, apply, as_variable
+from toolkit.autograd.recording import apply
+from toolkit.autograd.tape import Variable, as_variable
 from toolkit.core.errors import argument_error
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -19,7 +20,7 @@ def floating(operation: str, argument: str, value: Any, *, like: Variable | None
     Raises:
         TypeError: no array, another array library, or another dtype.
     """
-    variable = value if type(value) is Variable else as_variable(value, operation, argument)
+    variable = value if isinstance(value, Variable) else as_variable(value, operation, argument)
     data = variable.data
     if like is None:
         if not variable.backend.is_floating(data):
@@ -85,7 +86,7 @@ def look_up(
     Raises:
         ValueError: an integer out of range.
     """
-    (array,) = (value for value in inputs if type(value) is not Variable)
+    (array,) = (value for value in inputs if not isinstance(value, Variable))
     # torch's kernels look themselves on a CPU; on a GPU they break the whole process, and NumPy counts from the end.
     if type(array) is not torch.Tensor or not array.is_cpu:
         _in_range(operation.name, argument, array, limit, like)

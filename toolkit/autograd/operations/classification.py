@@ -4,14 +4,17 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.autograd.backends import backend_of_type
 from toolkit.autograd.backends.windows import volume
+from toolkit.autograd.configuration import WATCH, config
 from toolkit.autograd.operation import EXTRA, OUTPUT, Operation
 from toolkit.autograd.operations.arguments import floating, integers, look_up, reduction_name, shaped
 from toolkit.autograd.operations.reductions import normalized_axis
 from toolkit.autograd.operations.reductions import sum as total
 from toolkit.autograd.operations.shaping import reshape
+from toolkit.autograd.recording import apply
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, apply, as_variable
+from toolkit.autograd.tape import Variable, _recorded, _result, as_variable
 from toolkit.core.errors import argument_error
 
 __all__ = ["cross_entropy", "cross_entropy_gradient", "log_softmax", "mse", "softmax"]
@@ -59,6 +62,7 @@ _CROSS_ENTROPY = Operation("cross_entropy", _cross_entropy_vjp, saves=(EXTRA, EX
 _CROSS_ENTROPY_GRADIENT = Operation(
     "cross_entropy_gradient", _cross_entropy_gradient_vjp, saves=(0, 1, 2), same_dtype=False
 )
+_PARAMS = {reduction: {"reduction": reduction} for reduction in ("mean", "sum", "none")}
 _MSE = Operation("mse", _mse_vjp, saves=(0, 1))
 
 
@@ -123,6 +127,9 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Variable
         ValueError: a label out of range, shapes that do not fit, another reduction, the mean of no samples.
         TypeError: logits that are not floating-point, labels that are neither.
     """
+    loss = _of_rows(logits, labels, reduction)
+    if loss is not None:
+        return loss
     logits = floating("cross_entropy", "logits", logits)
     reduction = reduction_name("cross_entropy", reduction)
     whole = logits.shape
@@ -147,6 +154,38 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Variable
     return reshape(loss, ()) if axis == 0 and reduction == "none" else loss
 
 
+def _of_rows(logits: Any, labels: Any, reduction: str) -> Variable | None:
+    """Return :func:`cross_entropy` of the common case, or ``None`` where the general way has to look closer.
+
+    That is a matrix of logits and a vector of labels, of one library whose kernel looks at the labels itself.
+    """
+    mode = config.mode
+    if mode == WATCH or not isinstance(logits, Variable):
+        return None
+    x = logits.data
+    array_type = type(x)
+    if isinstance(labels, Variable):
+        labels = labels.data
+    if type(labels) is not array_type or type(reduction) is not str:
+        return None
+    backend = backend_of_type(array_type)
+    shape = x.shape
+    params = _PARAMS.get(reduction)
+    if params is None or len(shape) != 2 or labels.shape != shape[:1] or 0 in shape:
+        return None
+    if not backend.is_floating(x) or not backend.checks_labels(labels):
+        return None
+    try:
+        loss, log_probabilities, labels = backend.cross_entropy(x, labels, **params)
+    except (ValueError, IndexError, RuntimeError):
+        return None
+    loss = backend.as_array(loss, x)
+    if mode or logits.node is None:
+        return _result(loss, None)
+    kept = (log_probabilities, labels)
+    return _recorded(loss, _CROSS_ENTROPY, (logits.node, None), kept, params, backend.version(kept))
+
+
 def cross_entropy_gradient(logits: Any, labels: Any, g: Any, *, reduction: str) -> Variable:
     """Return the gradient of :func:`cross_entropy` by its logits, given that by its result.
 
@@ -165,12 +204,14 @@ def _are_probabilities(labels: Any, logits: Variable) -> bool:
 
 
 @differentiable(
-    lambda rng: [
-        Sample((rng.normal(size=shape), rng.normal(size=shape)), {"reduction": reduction})
-        for shape in ((3, 2), (), (4,))
-        for reduction in ("mean", "sum", "none")
-    ]
-    + [Sample((rng.normal(size=(0, 2)), rng.normal(size=(0, 2))), {"reduction": "sum"}, label="nothing")],
+    lambda rng: (
+        [
+            Sample((rng.normal(size=shape), rng.normal(size=shape)), {"reduction": reduction})
+            for shape in ((3, 2), (), (4,))
+            for reduction in ("mean", "sum", "none")
+        ]
+        + [Sample((rng.normal(size=(0, 2)), rng.normal(size=(0, 2))), {"reduction": "sum"}, label="nothing")]
+    ),
     group="classification",
 )
 def mse(x: Any, y: Any, reduction: str = "mean") -> Variable:

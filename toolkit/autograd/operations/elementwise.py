@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from toolkit.autograd.operation import OUTPUT, Operation
+from toolkit.autograd.recording import apply, binary, matched, unary
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, _result, apply, as_variable, binary, matched, unary
+from toolkit.autograd.tape import Variable, _result, as_variable
 from toolkit.core.errors import argument_error
 
 __all__ = [

@@ -7,8 +7,9 @@ import numpy as np
 
 from toolkit.autograd.operation import EVERY_INPUT, Operation
 from toolkit.autograd.operations.shaping import broadcast_to, reshape
+from toolkit.autograd.recording import apply, apply_product
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, _result, apply, as_variable
+from toolkit.autograd.tape import Variable, _result, as_variable
 from toolkit.core.errors import argument_error
 
 __all__ = ["einsum", "linear", "matmul"]
@@ -62,7 +63,7 @@ def matmul(a: Any, b: Any) -> Variable:
                 "matmul", "b", f"leading axes that broadcast with {a.shape[:-2]}", b.shape[:-2]
             ) from None
         a, b = (v if v.shape[:-2] == lead else broadcast_to(v, (*lead, *v.shape[-2:])) for v in (a, b))
-    product = apply(MATMUL, (a, b))
+    product = apply_product(MATMUL, a, b, None)
     if row or column:
         shape = product.shape
         product = reshape(product, (*shape[:-2], *(() if row else shape[-2:-1]), *(() if column else shape[-1:])))
@@ -70,12 +71,7 @@ def matmul(a: Any, b: Any) -> Variable:
 
 
 def _linear_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
-    x, weight = saved
-    return (
-        xp.matmul(g, weight) if needs[0] is not None else None,
-        xp.matmul(xp.swap_last(g), x) if needs[1] is not None else None,
-        xp.sum(g, axis=0) if len(needs) > 2 and needs[2] is not None else None,
-    )[: len(needs)]
+    return xp.linear_gradients(g, saved[0], saved[1], needs)
 
 
 _LINEAR = Operation(
@@ -107,21 +103,24 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Variable:
     Raises:
         ValueError: the shapes do not fit.
     """
-    x, weight = as_variable(x, "linear", "x"), as_variable(weight, "linear", "weight")
+    if not isinstance(x, Variable):
+        x = as_variable(x, "linear", "x")
+    if not isinstance(weight, Variable):
+        weight = as_variable(weight, "linear", "weight")
     given, rows = x.data.shape, weight.data.shape
     if len(rows) != 2:
         raise argument_error("linear", "weight", "shape (outputs, inputs)", tuple(rows))
     if not given or given[-1] != rows[1]:
         raise argument_error("linear", "x", f"x.shape[-1] == weight.shape[1], {rows[1]}", tuple(given))
     if bias is not None:
-        bias = as_variable(bias, "linear", "bias")
+        if not isinstance(bias, Variable):
+            bias = as_variable(bias, "linear", "bias")
         if bias.data.shape != rows[:1]:
             raise argument_error("linear", "bias", f"shape ({rows[0]},), one a row of weight", bias.shape)
     if len(given) == 2:
-        return apply(_LINEAR, (x, weight) if bias is None else (x, weight, bias))
+        return apply_product(_LINEAR, x, weight, bias)
     x = reshape(x, (math.prod(given[:-1]), given[-1]))
-    y = apply(_LINEAR, (x, weight) if bias is None else (x, weight, bias))
-    return reshape(y, (*given[:-1], rows[0]))
+    return reshape(apply_product(_LINEAR, x, weight, bias), (*given[:-1], rows[0]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ import numpy as np
 
 from toolkit.autograd.operation import Operation
 from toolkit.autograd.operations.arguments import floating, integers, look_up
+from toolkit.autograd.recording import apply
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, apply
+from toolkit.autograd.tape import Variable
 from toolkit.core.errors import argument_error
 
 __all__ = ["embedding", "embedding_gradient"]

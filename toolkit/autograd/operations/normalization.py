@@ -11,8 +11,9 @@ from toolkit.autograd.operation import EXTRA, Operation
 from toolkit.autograd.operations.arguments import floating, shaped
 from toolkit.autograd.operations.reductions import Axis, normalized_axis
 from toolkit.autograd.operations.shaping import transpose
+from toolkit.autograd.recording import apply
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, apply
+from toolkit.autograd.tape import Variable
 from toolkit.core.errors import argument_error
 
 __all__ = ["batch_normalization", "layer_normalization"]
@@ -26,9 +27,7 @@ _SAVED: dict[str, Any] = {
 def _batch_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: dict) -> tuple:
     axes = tuple(axis for axis in range(len(g.shape)) if axis != 1)
     constant = not p["train"]
-    gradients = xp.normalization_gradients(
-        g, *saved, needs, axes=axes, shared=axes, eps=p["eps"], constant=constant
-    )
+    gradients = xp.normalization_gradients(g, *saved, needs, axes=axes, shared=axes, eps=p["eps"], constant=constant)
     return (*gradients, None, None)
 
 

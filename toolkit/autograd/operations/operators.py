@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.autograd.configuration import config
 from toolkit.autograd.operation import Operation
 from toolkit.autograd.operations import elementwise
-from toolkit.autograd.tape import Variable, _result, as_variable, check_operands
+from toolkit.autograd.recording import check_operands
+from toolkit.autograd.tape import Variable, _result, as_variable
 from toolkit.core.errors import argument_error
 
 _ARITHMETIC = {
@@ -50,9 +52,18 @@ def _constant(function: Callable[[Any, Any], Any], symbol: str, *, reflected: bo
             expected = f"what goes with {self.dtype}{self.shape}"
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise argument_error(symbol, "other", expected, f"{value!r:.60}", kind=kind) from error
-        return _result(self.backend.as_array(output, self.data), None)
+        result = _result(self.backend.as_array(output, self.data), None)
+        if config.hooks:
+            given = operand if isinstance(operand, int | float) else as_variable(operand, symbol, "other")
+            _tell(operation, (given, self) if reflected else (self, given), result)
+        return result
 
     return call
+
+
+def _tell(operation: Operation, inputs: tuple, result: Variable) -> None:
+    for hook in reversed(config.hooks):
+        hook.computed(operation, inputs, None, result)
 
 
 def _require_bits(symbol: str, variable: Variable) -> None:
@@ -60,9 +71,14 @@ def _require_bits(symbol: str, variable: Variable) -> None:
         raise argument_error(symbol, "self", "bools or integers", f"dtype {variable.dtype}", kind=TypeError)
 
 
+_INVERSION = Operation("~", _no_gradient)
+
+
 def _inverted(self: Variable) -> Variable:
     _require_bits("~", self)
-    return _result(self.backend.as_array(~self.data, self.data), None)
+    result = _result(self.backend.as_array(~self.data, self.data), None)
+    _tell(_INVERSION, (self,), result)
+    return result
 
 
 def install() -> None:

@@ -13,8 +13,9 @@ from toolkit.autograd.backends.windows import window_counts
 from toolkit.autograd.operation import EXTRA, Operation
 from toolkit.autograd.operations.arguments import floating, pair
 from toolkit.autograd.operations.shaping import reshape
+from toolkit.autograd.recording import apply
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, apply
+from toolkit.autograd.tape import Variable
 from toolkit.core.errors import argument_error
 
 __all__ = [

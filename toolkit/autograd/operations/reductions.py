@@ -8,8 +8,9 @@ import numpy as np
 
 from toolkit.autograd.operation import OUTPUT, Operation
 from toolkit.autograd.operations.arguments import floating
+from toolkit.autograd.recording import apply
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, apply, as_variable
+from toolkit.autograd.tape import Variable, as_variable
 from toolkit.core.errors import argument_error
 
 __all__ = ["cumsum", "logsumexp", "max", "mean", "min", "prod", "sum", "var"]

@@ -9,8 +9,9 @@ from toolkit.autograd.configuration import config
 from toolkit.autograd.operation import Operation
 from toolkit.autograd.operations.arguments import floating
 from toolkit.autograd.randomness import source
+from toolkit.autograd.recording import apply
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, apply
+from toolkit.autograd.tape import Variable
 from toolkit.core.devices import draw_uniform
 from toolkit.core.errors import argument_error
 

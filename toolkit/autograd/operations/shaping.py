@@ -10,8 +10,9 @@ import numpy as np
 from toolkit.autograd.configuration import config
 from toolkit.autograd.operation import Operation
 from toolkit.autograd.operations.reductions import normalized_axis, single_axis
+from toolkit.autograd.recording import apply
 from toolkit.autograd.registry import Sample, differentiable
-from toolkit.autograd.tape import Variable, apply, as_variable
+from toolkit.autograd.tape import Variable, as_variable
 from toolkit.core.errors import argument_error
 
 __all__ = ["broadcast_to", "concat", "flip", "get_item", "pad", "reshape", "scatter_add", "stack", "transpose"]
