@@ -1,11 +1,9 @@
 """The one training loop of the studies: it counts, keeps metrics, saves, resumes exactly, and can be stopped."""
 
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 from toolkit.core.checkpoints import load_checkpoint, save_checkpoint
 from toolkit.core.errors import CheckpointError, reject, require
 from toolkit.core.history import History, Series
+from toolkit.core.interrupts import deferred_interrupts
 from toolkit.core.progress import progress_bar
 
 Metrics = Mapping[str, Any]
@@ -104,7 +103,7 @@ def train(
         return log.history(interrupted=False)
     saved_at = time.monotonic()
     bar = progress_bar(n_steps, description, initial=log.n_steps, unit="step")
-    with _deferred_interrupts() as interrupted, bar:
+    with deferred_interrupts() as interrupted, bar:
         shown_at = 0.0
         for index in range(log.n_steps, n_steps):
             if interrupted.is_set() or (stop is not None and stop.is_set()):
@@ -186,29 +185,3 @@ def _number(name: str, value: Any) -> float:
         shape = getattr(value, "shape", None)
         actual = type(value).__name__ if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"
         reject("train", "step", f"metric {name!r} to be one number", actual, kind=TypeError)
-
-
-@contextmanager
-def _deferred_interrupts() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event; the second one interrupts as usual.
-
-    Only the main thread may set signal handlers. Elsewhere the event is never set: Ctrl-C does not reach other threads.
-    """
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    previous = signal.getsignal(signal.SIGINT)
-    if previous in (None, signal.SIG_IGN):
-        yield event
-        return
-
-    def first(number: int, frame: Any) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, first)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, previous)
