@@ -188,9 +188,7 @@ class ChainList(Link):
         if id(self) in made:
             return made[id(self)]
         twin: Any = super()._shared_copy(made)
-        twin.__dict__["_items"] = [
-            item._shared_copy(made) if isinstance(item, Link) else item for item in self._items
-        ]
+        twin.__dict__["_items"] = [item._shared_copy(made) if isinstance(item, Link) else item for item in self._items]
         twin._number()
         return twin
 
@@ -247,7 +245,9 @@ class Sequential(ChainList):
 
     def remove_by_layer_type(self, layer: type | Callable[..., Any]) -> None:
         """Take out the items that are ``layer`` or instances of it."""
-        keep = [item for item in self._items if not (item is layer or (isinstance(layer, type) and isinstance(item, layer)))]
+        keep = [
+            item for item in self._items if not (item is layer or (isinstance(layer, type) and isinstance(item, layer)))
+        ]
         self._items[:] = keep
         self._number()
 

@@ -12,6 +12,8 @@ from toolkit.autograd.links.parameter import Parameter
 from toolkit.autograd.links.state import Slot, is_persistent, load_slots, parameter_slot, persistent_slot
 from toolkit.autograd.links.text import as_text, locate
 from toolkit.autograd.places import Place, current_place, floating_name, is_array, named_place, place_of
+from toolkit.autograd.states import nest_state
+from toolkit.autograd.tape import Variable
 from toolkit.core.errors import argument_error
 
 if TYPE_CHECKING:
@@ -398,8 +400,9 @@ class Link:
         Raises:
             ValueError: paths or shapes that differ; the message lists them, and nothing has been copied.
         """
-        state = {path: slot.value() for path, slot in link._slots(persistent=copy_persistent).items()}
-        load_slots("copyparams", self._slots(persistent=copy_persistent), state, follow=True)
+        theirs = link._slots(persistent=copy_persistent, running=False)
+        state = nest_state({path: slot.value() for path, slot in theirs.items()})
+        load_slots("copyparams", self._slots(persistent=copy_persistent, running=False), state, follow=True)
 
     # -----------------------------------------------------------------------------------------------------------------
     # State
@@ -410,14 +413,7 @@ class Link:
         The arrays are the link's own, not copies; an uninitialised parameter is ``None``. What the tree holds twice
         stands once, under its first path.
         """
-        state: dict[str, Any] = {}
-        for path, slot in self._slots().items():
-            *parents, name = path.split("/")
-            inner = state
-            for parent in parents:
-                inner = inner.setdefault(parent, {})
-            inner[name] = slot.value()
-        return state
+        return nest_state({path: slot.value() for path, slot in self._slots().items()})
 
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
         """Write the values of a state into parameters and persistent values, in this link's library and dtype.
@@ -432,20 +428,32 @@ class Link:
         """
         load_slots("load_state_dict", self._slots(), state, strict=strict)
 
-    def _slots(self, *, persistent: bool = True) -> dict[str, Slot]:
+    def _slots(self, *, persistent: bool = True, running: bool = True) -> dict[str, Slot]:
         """Return what is saved, by path without the first slash."""
         slots: dict[str, Slot] = {path[1:]: parameter_slot(parameter) for path, parameter in self.namedparams()}
         if persistent:
             for path, link in self.namedlinks():
                 for name in link._persistents:
                     slots[f"{path}/{name}".lstrip("/")] = persistent_slot(link, name)
+        if running:
+            for path, link in self.namedlinks():
+                for name, slot in link._running_slots().items():
+                    slots[f"{path}/{name}".lstrip("/")] = slot
         return slots
+
+    def _running_slots(self) -> dict[str, Slot]:
+        """Return what a link saves so that a run can go on where it stopped, but is no part of the model."""
+        return {}
 
     # -----------------------------------------------------------------------------------------------------------------
     # Text
 
     def _text_items(self) -> list[tuple[str, Any]]:
         return self._child_items()
+
+    def _place_for(self, x: Variable) -> Place:
+        """Return where a value sized by the input ``x`` is made: where the link has been moved, else where ``x`` is."""
+        return self._place or place_of(x.data)
 
     def specification(self) -> dict[str, Any]:
         """Return what ``repr`` shows between the parentheses, by name."""

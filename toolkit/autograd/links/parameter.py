@@ -27,6 +27,7 @@ class Parameter(Variable):
             two axes on, zeros below.
         shape: its shape. Lengths that are ``None`` are left open.
         name: shown in graphs and errors; a link sets it.
+        deferred: leave it uninitialised although the shape is known, so that it can go where the first input is.
         generator: gives the seed; ``None`` means ``config.generator``, or one private to the thread.
 
     Attributes:
@@ -41,7 +42,7 @@ class Parameter(Variable):
     Source: Tokui et al. 2019, section 3.2.
     """
 
-    __slots__ = ("_declared", "_enabled", "_place", "_pinned", "_seed", "initializer", "update_rule")
+    __slots__ = ("_declared", "_enabled", "_pinned", "_place", "_seed", "initializer", "update_rule")
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Parameter(Variable):
         shape: int | Sequence[int | None] | None = None,
         *,
         name: str | None = None,
+        deferred: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         value = initializer.data if isinstance(initializer, Variable) else initializer
@@ -68,7 +70,7 @@ class Parameter(Variable):
         self._declared = _partial_shape(shape)
         self._seed: int | None = None
         self._draw_seed(generator)
-        if self._declared is not None and None not in self._declared:
+        if self._declared is not None and None not in self._declared and not deferred:
             self.initialize()
 
     def _draw_seed(self, generator: torch.Generator | None = None) -> None:
@@ -96,13 +98,16 @@ class Parameter(Variable):
             ValueError: a length that contradicts the declared one, or is still unknown.
         """
         declared = self._declared
-        wanted = _partial_shape(shape) if shape is not None else tuple(self.data.shape) if self.is_initialized else declared
+        wanted = _partial_shape(shape)
+        if wanted is None:
+            wanted = tuple(self.data.shape) if self.is_initialized else declared
         if wanted is None or None in wanted:
             raise argument_error("Parameter.initialize", "shape", f"the lengths of {self._label()}", repr(wanted))
         if not fits(declared, wanted):
             raise argument_error("Parameter.initialize", "shape", f"{declared} ({self._label()})", wanted)
         if self.data is None and like is not None and not self._pinned:
-            self._place = like if isinstance(like, Place) else place_of(like.data if isinstance(like, Variable) else like)
+            array = like.data if isinstance(like, Variable) else like
+            self._place = array if isinstance(array, Place) else place_of(array)
         initializer = self.initializer
         if initializer is None:
             initializer = LeCunNormal() if len(wanted) > 1 else Zero()
@@ -199,12 +204,23 @@ class Parameter(Variable):
         return _restored, (type(self), self._state())
 
     def _state(self) -> dict[str, Any]:
-        names = ("data", "grad", "name", "initializer", "update_rule", "_declared", "_enabled", "_pinned", "_place", "_seed")
+        names = (
+            "data",
+            "grad",
+            "name",
+            "initializer",
+            "update_rule",
+            "_declared",
+            "_enabled",
+            "_pinned",
+            "_place",
+            "_seed",
+        )
         return {**{name: getattr(self, name) for name in names}, "requires_grad": self.requires_grad}
 
 
 def _restored(kind: type, state: dict[str, Any]) -> Parameter:
-    parameter = object.__new__(kind)
+    parameter: Any = object.__new__(kind)
     wanted = state.pop("requires_grad")
     for name, value in state.items():
         setattr(parameter, name, value)

@@ -8,9 +8,10 @@ import numpy as np
 
 from toolkit.autograd.links.parameter import Parameter, fits, write
 from toolkit.autograd.places import is_array, place_of
+from toolkit.autograd.states import flatten_state
 from toolkit.core.errors import argument_error
 
-__all__ = ["Slot", "flatten", "is_persistent", "load_slots", "parameter_slot", "persistent_slot"]
+__all__ = ["Slot", "is_persistent", "load_slots", "parameter_slot", "persistent_slot"]
 
 
 @dataclass(frozen=True)
@@ -21,22 +22,13 @@ class Slot:
         value: returns it.
         expected: returns what a new value must be if the one given is not, else ``None``.
         store: takes a value that fits; the flag says that what has no place yet follows the value's.
+        optional: a state may lack it; then it becomes ``None``.
     """
 
     value: Callable[[], Any]
     expected: Callable[[Any], str | None]
     store: Callable[[Any, bool], None]
-
-
-def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested state with its keys joined by ``/``."""
-    flat: dict[str, Any] = {}
-    for key, value in state.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}/"))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    optional: bool = False
 
 
 def load_slots(
@@ -47,7 +39,7 @@ def load_slots(
     Args:
         operation: for errors.
         slots: by path.
-        state: nested or flat.
+        state: nested, as a link's state is.
         strict: the same paths, and every value fits.
         follow: what has no place yet takes the place of its value.
 
@@ -57,19 +49,23 @@ def load_slots(
     """
     if not isinstance(state, Mapping):
         raise argument_error(operation, "state", "a dictionary", type(state).__name__, kind=TypeError)
-    flat = {path: _plain(value) for path, value in flatten(state).items()}
+    flat = {path: _plain(value) for path, value in flatten_state(state, operation).items()}
     wrong = {path: slot.expected(flat[path]) for path, slot in slots.items() if path in flat}
     wrong = {path: expected for path, expected in wrong.items() if expected is not None}
     if strict:
-        complaints = [f"missing: /{path}" for path in slots if path not in flat]
+        complaints = [f"missing: /{path}" for path, slot in slots.items() if path not in flat and not slot.optional]
         complaints += [f"unexpected: /{path}" for path in flat if path not in slots]
-        complaints += [f"/{path}: expected {expected}, got {_described(flat[path])}" for path, expected in wrong.items()]
+        complaints += [
+            f"/{path}: expected {expected}, got {_described(flat[path])}" for path, expected in wrong.items()
+        ]
         if complaints:
             actual = "\n            ".join(complaints)
             raise argument_error(operation, "state", "the link's paths and shapes (nothing has been changed)", actual)
     for path, slot in slots.items():
         if path in flat and path not in wrong:
             slot.store(flat[path], follow)
+        elif path not in flat and slot.optional:
+            slot.store(None, follow)
 
 
 def is_persistent(value: Any) -> bool:

@@ -1,0 +1,383 @@
+"""LSTM and GRU: cells that are handed their state, and links that keep it.
+
+The gates stand one after the other along the first axis of the weights, in torch's order: LSTM input, forget,
+candidate, output; GRU reset, update, candidate.
+"""
+
+from typing import Any
+
+import torch
+
+from toolkit.autograd.initializers import Initializer, LeCunNormal, get_initializer
+from toolkit.autograd.links.affine import Linear
+from toolkit.autograd.links.containers import Chain
+from toolkit.autograd.links.sizes import optional_size, size
+from toolkit.autograd.links.state import Slot
+from toolkit.autograd.operations.arguments import floating
+from toolkit.autograd.operations.elementwise import sigmoid, tanh
+from toolkit.autograd.operations.shaping import concat
+from toolkit.autograd.places import Place, is_array
+from toolkit.autograd.tape import Variable
+from toolkit.core.errors import argument_error
+
+__all__ = ["GRU", "LSTM", "GRUCell", "LSTMCell"]
+
+
+class _Blocks(Initializer):
+    """Initializers one below the other, each for an equal part of the first axis."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = [get_initializer(part, LeCunNormal()) for part in parts]
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+        block = (shape[0] // len(self.parts), *shape[1:])
+        return torch.cat([part.draw(block, generator).to(generator.device) for part in self.parts])
+
+
+class _Recurrent(Chain):
+    """Sizes, the two weights, and the checks that LSTM and GRU share."""
+
+    _n_gates = 0
+
+    def __init__(
+        self,
+        in_size: int | None,
+        out_size: int | None,
+        initialW: Any,
+        initial_lateral: Any,
+        upward_bias: tuple,
+        lateral_bias: tuple | None,
+        generator: torch.Generator | None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if out_size is None:
+            in_size, out_size = None, in_size
+        inputs = optional_size(name, "in_size", in_size)
+        self.out_size = size(name, "out_size", out_size)
+        rows = self._n_gates * self.out_size
+        with self.init_scope():
+            self.upward = Linear(
+                inputs, rows,
+                initialW=_Blocks(*(initialW,) * self._n_gates), initial_bias=_Blocks(*upward_bias),
+                generator=generator,
+            )  # fmt: skip
+            # Without a size of the input all waits for it, so that all goes where the input is.
+            self.lateral = Linear(
+                None if inputs is None else self.out_size, rows, nobias=lateral_bias is None,
+                initialW=_Blocks(*(initial_lateral,) * self._n_gates),
+                initial_bias=None if lateral_bias is None else _Blocks(*lateral_bias),
+                generator=generator,
+            )  # fmt: skip
+
+    @property
+    def in_size(self) -> int | None:
+        """Length of the input; ``None`` until it is known."""
+        return self.upward.in_size
+
+    def _checked(self, x: Any) -> Variable:
+        x = floating(type(self).__name__, "x", x)
+        if x.ndim != 2 or self.in_size not in (None, x.shape[1]):
+            length = "in_size" if self.in_size is None else self.in_size
+            raise argument_error(type(self).__name__, "x", f"shape (samples, {length})", x.shape)
+        return x
+
+    def _start(self, argument: str, value: Any, x: Variable) -> Variable:
+        """Return a given state, checked, or zeros."""
+        shape = (x.shape[0], self.out_size)
+        if value is None:
+            return Variable(x.backend.zeros(shape, x.data))
+        value = floating(type(self).__name__, argument, value, like=x)
+        if value.shape != shape:
+            raise argument_error(type(self).__name__, argument, f"shape {shape}", value.shape)
+        return value
+
+    def _step(self, x: Any, *states: Any) -> Any:
+        """Return the next state, checked inputs given."""
+        raise NotImplementedError
+
+    def specification(self) -> dict[str, Any]:
+        return {"in_size": self.in_size, "out_size": self.out_size}
+
+    def _text_items(self) -> list[tuple[str, Any]]:
+        return []
+
+
+class LSTMCell(_Recurrent):
+    """One step of a long short-term memory.
+
+    With ``i, f, g, o`` the four parts of ``upward(x) + lateral(h)``::
+
+        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h' = sigmoid(o) * tanh(c')
+
+    ``torch.nn.LSTMCell`` is the same with ``upward.W = weight_ih``, ``lateral.W = weight_hh`` and
+    ``upward.b = bias_ih + bias_hh``.
+
+    Args:
+        in_size: length of the input, or ``None``: the first input tells. ``LSTMCell(10)`` is ``LSTMCell(None, 10)``.
+        out_size: length of the state.
+        initialW: of each gate's part of ``upward.W``; ``None`` means ``LeCunNormal()``.
+        initial_lateral: of each gate's part of ``lateral.W``; ``None`` means ``LeCunNormal()``.
+        initial_bias: of the bias of all gates but the forget gate; ``None`` means 0.
+        initial_forget_bias: of the forget gate's bias.
+        generator: draws the weights; ``None`` means ``config.generator``, or one private to the thread.
+
+    Attributes:
+        upward: ``W`` of shape ``(4 * out_size, in_size)``, ``b`` of shape ``(4 * out_size,)``.
+        lateral: ``W`` of shape ``(4 * out_size, out_size)``.
+
+    Source: Hochreiter and Schmidhuber 1997; forget gate Gers et al. 2000.
+    """
+
+    _n_gates = 4
+
+    def __init__(
+        self,
+        in_size: int | None,
+        out_size: int | None = None,
+        initialW: Any = None,
+        initial_lateral: Any = None,
+        initial_bias: Any = None,
+        initial_forget_bias: Any = 1.0,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        bias = 0.0 if initial_bias is None else initial_bias
+        biases = (bias, initial_forget_bias, bias, bias)
+        super().__init__(in_size, out_size, initialW, initial_lateral, biases, None, generator)
+
+    def forward(self, x: Any, state: tuple[Any, Any] | None = None) -> Any:
+        """Return the next state ``(h, c)``.
+
+        Args:
+            x: shape ``(samples, in_size)``.
+            state: ``(h, c)``, each of shape ``(samples, out_size)``; ``None`` means zeros.
+
+        Raises:
+            ValueError: other shapes.
+            TypeError: another array library, device or dtype than the parameters'.
+        """
+        x = self._checked(x)
+        if state is not None and (not isinstance(state, tuple | list) or len(state) != 2):
+            raise argument_error(type(self).__name__, "state", "(h, c) or None", type(state).__name__, kind=TypeError)
+        h, c = (None, None) if state is None else state
+        return self._step(x, self._start("h", h, x), self._start("c", c, x))
+
+    def _step(self, x: Any, h: Any, c: Any) -> tuple[Variable, Variable]:
+        gates = self.upward(x) + self.lateral(h)
+        n = self.out_size
+        i, f = sigmoid(gates[:, :n]), sigmoid(gates[:, n : 2 * n])
+        g, o = tanh(gates[:, 2 * n : 3 * n]), sigmoid(gates[:, 3 * n :])
+        c = f * c + i * g
+        return o * tanh(c), c
+
+
+class GRUCell(_Recurrent):
+    """One step of a gated recurrent unit.
+
+    With ``r, z, n`` the parts of ``upward(x)`` and ``R, Z, N`` those of ``lateral(h)``::
+
+        r' = sigmoid(r + R)
+        z' = sigmoid(z + Z)
+        h' = (1 - z') * tanh(n + r' * N) + z' * h
+
+    ``torch.nn.GRUCell`` is the same with ``upward.W, upward.b = weight_ih, bias_ih`` and
+    ``lateral.W, lateral.b = weight_hh, bias_hh``: the reset gate acts behind the weight (Cho et al. 2014, version of
+    June, revised), and ``z'`` is the weight of the old state.
+
+    Args:
+        in_size: length of the input, or ``None``: the first input tells. ``GRUCell(10)`` is ``GRUCell(None, 10)``.
+        out_size: length of the state.
+        initialW: of each gate's part of ``upward.W``; ``None`` means ``LeCunNormal()``.
+        initial_lateral: of each gate's part of ``lateral.W``; ``None`` means ``LeCunNormal()``.
+        initial_bias: of both biases; ``None`` means 0.
+        generator: draws the weights; ``None`` means ``config.generator``, or one private to the thread.
+
+    Attributes:
+        upward: ``W`` of shape ``(3 * out_size, in_size)``, ``b`` of shape ``(3 * out_size,)``.
+        lateral: ``W`` of shape ``(3 * out_size, out_size)``, ``b`` of shape ``(3 * out_size,)``.
+
+    Source: Cho et al. 2014.
+    """
+
+    _n_gates = 3
+
+    def __init__(
+        self,
+        in_size: int | None,
+        out_size: int | None = None,
+        initialW: Any = None,
+        initial_lateral: Any = None,
+        initial_bias: Any = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        biases = (0.0 if initial_bias is None else initial_bias,) * 3
+        super().__init__(in_size, out_size, initialW, initial_lateral, biases, biases, generator)
+
+    def forward(self, x: Any, h: Any = None) -> Any:
+        """Return the next state ``h``.
+
+        Args:
+            x: shape ``(samples, in_size)``.
+            h: shape ``(samples, out_size)``; ``None`` means zeros.
+
+        Raises:
+            ValueError: other shapes.
+            TypeError: another array library, device or dtype than the parameters'.
+        """
+        x = self._checked(x)
+        return self._step(x, self._start("h", h, x))
+
+    def _step(self, x: Any, h: Any) -> Variable:
+        n = self.out_size
+        up, lateral = self.upward(x), self.lateral(h)
+        gates = sigmoid(up[:, : 2 * n] + lateral[:, : 2 * n])
+        r, z = gates[:, :n], gates[:, n:]
+        candidate = tanh(up[:, 2 * n :] + r * lateral[:, 2 * n :])
+        return candidate + z * (h - candidate)
+
+
+class _Stateful(_Recurrent):
+    """Keeps its state from call to call.
+
+    The state is saved by ``state_dict``, so that a run can go on where it stopped, but is no part of the model:
+    ``copyparams`` leaves it, and a state without it loads and resets it. Copies and pickles hold it without history.
+    """
+
+    _state: tuple[str, ...] = ()
+
+    def reset_state(self) -> None:
+        """Forget the state: the next call starts from zeros."""
+        for name in self._state:
+            self.__dict__[name] = None
+
+    def _advance(self, x: Any) -> Variable:
+        x = self._checked(x)
+        before = [self.__dict__[name] for name in self._state]
+        rest: list[Any] = []
+        if before[0] is not None and before[0].shape[0] > x.shape[0]:
+            # Sorted by length, sequences end from the back: their states wait.
+            rest = [value[x.shape[0] :] for value in before]
+            before = [value[: x.shape[0]] for value in before]
+        started = [self._start(name, value, x) for name, value in zip(self._state, before, strict=True)]
+        after = self._step(x, *started)
+        states = after if isinstance(after, tuple) else (after,)
+        for k, name in enumerate(self._state):
+            self.__dict__[name] = concat((states[k], rest[k])) if rest else states[k]
+        return states[0]
+
+    def _set(self, **values: Any) -> None:
+        place = self.place
+        name = type(self).__name__
+        checked = {argument: floating(name, argument, value) for argument, value in values.items()}
+        shapes = {value.shape for value in checked.values()}
+        for argument, value in checked.items():
+            if value.ndim != 2 or value.shape[1] != self.out_size or len(shapes) != 1:
+                raise argument_error(name, argument, f"shape (samples, {self.out_size})", value.shape)
+            if self.upward.W.is_initialized:
+                floating(name, argument, value, like=Variable(place.sample))
+        self.__dict__.update(checked)
+
+    def device_resident(self, place: Place) -> None:
+        for name in self._state:
+            value = self.__dict__[name]
+            if value is not None:
+                self.__dict__[name] = Variable(self.place.put(value.data))
+
+    def __getstate__(self) -> dict[str, Any]:
+        values = dict(self.__dict__)
+        for name in self._state:
+            if values[name] is not None:
+                values[name] = values[name].detach()
+        return values
+
+    def _running_slots(self) -> dict[str, Slot]:
+        return {name: self._slot(name) for name in self._state}
+
+    def _slot(self, name: str) -> Slot:
+        def expected(value: Any) -> str | None:
+            if value is None or (is_array(value) and len(value.shape) == 2 and value.shape[1] == self.out_size):
+                return None
+            return f"shape (samples, {self.out_size}) or None"
+
+        def store(value: Any, follow: bool) -> None:
+            self.__dict__[name] = None if value is None else Variable(self.place.put(value, copy=True))
+
+        def read() -> Any:
+            current = self.__dict__[name]
+            return None if current is None else current.data
+
+        return Slot(read, expected, store, optional=True)
+
+
+class LSTM(_Stateful, LSTMCell):
+    """A long short-term memory that keeps its state (Chainer's ``LSTM``): ``h = lstm(x)``.
+
+    Arguments, formula and parameters are those of :class:`LSTMCell`. A batch smaller than the last one goes on with
+    the first states, and the others wait, for sequences sorted by length, the longest first.
+
+    Attributes:
+        h: output state, shape ``(samples, out_size)``; ``None`` before the first call and after ``reset_state()``.
+        c: cell state, likewise.
+    """
+
+    _state = ("h", "c")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.h: Variable | None = None
+        self.c: Variable | None = None
+
+    def forward(self, x: Any) -> Variable:  # type: ignore[override]
+        """Return the next output, shape ``(samples, out_size)``, for an input of shape ``(samples, in_size)``.
+
+        Raises:
+            ValueError: other shapes, more samples than the state has.
+            TypeError: another array library, device or dtype than the parameters'.
+        """
+        return self._advance(x)
+
+    def set_state(self, c: Any, h: Any) -> None:
+        """Set cell and output state, arrays or Variables of shape ``(samples, out_size)``.
+
+        Raises:
+            ValueError: other shapes.
+            TypeError: another array library or dtype than the parameters'.
+        """
+        self._set(c=c, h=h)
+
+
+class GRU(_Stateful, GRUCell):
+    """A gated recurrent unit that keeps its state (Chainer's ``StatefulGRU``): ``h = gru(x)``.
+
+    Arguments, formula and parameters are those of :class:`GRUCell`; smaller batches as in :class:`LSTM`.
+
+    Attributes:
+        h: state, shape ``(samples, out_size)``; ``None`` before the first call and after ``reset_state()``.
+    """
+
+    _state = ("h",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.h: Variable | None = None
+
+    def forward(self, x: Any) -> Variable:  # type: ignore[override]
+        """Return the next state, shape ``(samples, out_size)``, for an input of shape ``(samples, in_size)``.
+
+        Raises:
+            ValueError: other shapes, more samples than the state has.
+            TypeError: another array library, device or dtype than the parameters'.
+        """
+        return self._advance(x)
+
+    def set_state(self, h: Any) -> None:
+        """Set the state, an array or Variable of shape ``(samples, out_size)``.
+
+        Raises:
+            ValueError: another shape.
+            TypeError: another array library or dtype than the parameters'.
+        """
+        self._set(h=h)
