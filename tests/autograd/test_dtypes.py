@@ -57,7 +57,7 @@ def test_results_and_gradients_keep_the_element_type(name, make):
         leaves: list[Variable] = []
         arguments = converted(sample.arguments, make, leaves)
         keywords = {key: converted(value, make, leaves) for key, value in sample.keywords.items()}
-        output = entry.function(*arguments, **keywords)
+        output = entry(*arguments, **keywords)
         assert output.dtype == make.dtype, sample
         twice = make.name in ("numpy-float16", "torch-bfloat16", "strict-float32")
         first = grad(F.sum(output * output), leaves, create_graph=twice, allow_unused=True)

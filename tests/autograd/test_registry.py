@@ -40,7 +40,7 @@ class Call:
                 return value.clone_state()  # the same numbers at every call
             return variables[value.number] if isinstance(value, _Slot) else _inside(fill, value)
 
-        return self.entry.function(*fill(self.arguments), **fill(self.keywords))
+        return self.entry(*fill(self.arguments), **fill(self.keywords))
 
     def derivative(self, order: int) -> Any:
         """Return the function of the inputs that is their derivative of some order along fixed random directions.

@@ -8,6 +8,7 @@ from toolkit.autograd.operations.linear_algebra import *  # noqa: F403
 from toolkit.autograd.operations.lookup import *  # noqa: F403
 from toolkit.autograd.operations.normalization import *  # noqa: F403
 from toolkit.autograd.operations.pooling import *  # noqa: F403
+from toolkit.autograd.operations.recurrent import *  # noqa: F403
 from toolkit.autograd.operations.reductions import *  # noqa: F403
 from toolkit.autograd.operations.regularization import *  # noqa: F403
 from toolkit.autograd.operations.shaping import *  # noqa: F403

@@ -27,12 +27,23 @@ class Sample:
 
 @dataclass(frozen=True)
 class Differentiable:
-    """A public function, its samples, and how it is grouped in tables."""
+    """A public function, its samples, and how it is grouped in tables.
+
+    Called, it returns one Variable: results that are several, of one shape, are stacked.
+    """
 
     name: str
     function: Callable[..., Any]
     samples: Callable[[np.random.Generator], Sequence[Sample]]
     group: str
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        result = self.function(*arguments, **keywords)
+        if not isinstance(result, tuple):
+            return result
+        from toolkit.autograd.operations import stack
+
+        return stack(result)
 
 
 REGISTRY: dict[str, Differentiable] = {}

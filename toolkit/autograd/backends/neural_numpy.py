@@ -10,7 +10,6 @@ import numpy as np
 from toolkit.autograd.backends.neural_standard import StandardNeural
 from toolkit.autograd.backends.windows import Pair, first_maximum, samples_a_block, volume, window_counts, window_slices
 
-
 _INT64 = np.dtype(np.int64)
 
 

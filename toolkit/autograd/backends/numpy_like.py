@@ -222,11 +222,11 @@ class NumPyLikeBackend(NeuralNumPy, Backend):
         return self.module.einsum(subscripts, *operands, optimize=len(operands) > 1)
 
 
-def _numpy_sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def _numpy_sum(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
     return np.add.reduce(x, axis=axis, keepdims=keepdims)
 
 
-def _numpy_max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def _numpy_max(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
     return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
 
 

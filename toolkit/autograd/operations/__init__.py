@@ -9,6 +9,7 @@ from toolkit.autograd.operations import (
     normalization,
     operators,
     pooling,
+    recurrent,
     reductions,
     regularization,
     shaping,
@@ -20,6 +21,7 @@ from toolkit.autograd.operations.linear_algebra import *  # noqa: F403
 from toolkit.autograd.operations.lookup import *  # noqa: F403
 from toolkit.autograd.operations.normalization import *  # noqa: F403
 from toolkit.autograd.operations.pooling import *  # noqa: F403
+from toolkit.autograd.operations.recurrent import *  # noqa: F403
 from toolkit.autograd.operations.reductions import *  # noqa: F403
 from toolkit.autograd.operations.regularization import *  # noqa: F403
 from toolkit.autograd.operations.shaping import *  # noqa: F403
@@ -33,6 +35,7 @@ __all__ += lookup.__all__
 __all__ += linear_algebra.__all__
 __all__ += normalization.__all__
 __all__ += pooling.__all__
+__all__ += recurrent.__all__
 __all__ += reductions.__all__
 __all__ += shaping.__all__
 
