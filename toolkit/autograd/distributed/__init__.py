@@ -7,12 +7,18 @@ each update, a ``dataset`` cut into shards. ``evaluator`` and ``batch_normalizat
 from a notebook, ``failures`` says what went wrong. ``example`` is a training to run under torchrun.
 """
 
+from toolkit.autograd.distributed.batch_normalization import (
+    MultiNodeBatchNormalization,
+    multi_node_batch_normalization,
+)
 from toolkit.autograd.distributed.communicator import Communicator
 from toolkit.autograd.distributed.dataset import EmptyDataset, Shard, create_empty_dataset, scatter_dataset
+from toolkit.autograd.distributed.evaluator import create_multi_node_evaluator, merged_summary
 from toolkit.autograd.distributed.failures import CommunicationError, DisagreementError
 from toolkit.autograd.distributed.groups import LaunchError, create_communicator, install_exception_hook, process_group
 from toolkit.autograd.distributed.launch import Launched, launch
 from toolkit.autograd.distributed.models import replicas_differ
+from toolkit.autograd.distributed.optimizer import MultiNodeOptimizer, create_multi_node_optimizer
 
 __all__ = [
     "CommunicationError",
@@ -21,11 +27,17 @@ __all__ = [
     "EmptyDataset",
     "LaunchError",
     "Launched",
+    "MultiNodeBatchNormalization",
+    "MultiNodeOptimizer",
     "Shard",
     "create_communicator",
     "create_empty_dataset",
+    "create_multi_node_evaluator",
+    "create_multi_node_optimizer",
     "install_exception_hook",
     "launch",
+    "merged_summary",
+    "multi_node_batch_normalization",
     "process_group",
     "replicas_differ",
     "scatter_dataset",

@@ -77,6 +77,14 @@ def from_tensor(tensor: Tensor, library: str) -> Any:
     return tensor
 
 
+def like(tensor: Tensor, array: Any) -> Any:
+    """Return a tensor as an array of the library of ``array``, whichever that is."""
+    name = library_of(array)
+    if name in LIBRARIES:
+        return from_tensor(tensor, name)
+    return backend_of(array, "like", "array").from_numpy(tensor.cpu().numpy(), array)
+
+
 def write_into(array: Any, tensor: Tensor) -> None:
     """Overwrite an array's elements with a tensor's.
 
@@ -88,7 +96,7 @@ def write_into(array: Any, tensor: Tensor) -> None:
     elif isinstance(array, np.ndarray):
         array[...] = tensor.cpu().numpy()
     else:
-        array[...] = from_tensor(tensor, library_of(array))
+        array[...] = like(tensor, array)
 
 
 def as_bytes(tensor: Tensor) -> Tensor:

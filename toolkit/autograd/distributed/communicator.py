@@ -6,8 +6,10 @@ raise an error that says so, where torch would hang or mix up bytes.
 """
 
 import datetime
+import math
 import pickle
 import socket
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -32,7 +34,7 @@ _CALLS = (
     "split",
     "mean_gradients",
     "broadcast_data",
-    "update",
+    "relative_weight",
 )
 _REDUCTIONS = {"sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX, "min": dist.ReduceOp.MIN}
 
@@ -96,6 +98,17 @@ class Communicator:
 
     def __repr__(self) -> str:
         return f"Communicator({self.name!r}, rank {self.rank} of {self.size}, {self.device})"
+
+    def __copy__(self) -> "Communicator":
+        return self
+
+    def __deepcopy__(self, memo: dict) -> "Communicator":
+        # A link that holds one is copied; the processes are not.
+        return self
+
+    def __reduce__(self) -> tuple:
+        expected = "to stay in its process (create one there)"
+        raise argument_error("pickle", "communicator", expected, repr(self), kind=TypeError)
 
     # -- Arrays ---------------------------------------------------------------------------------------------------
 
@@ -221,7 +234,7 @@ class Communicator:
         self.reduce_in_place(total, "sum" if op == "mean" else op)
         if op == "mean":
             total /= self.size
-        return arrays.from_tensor(total, arrays.library_of(array))
+        return arrays.like(total, array)
 
     # -- Objects --------------------------------------------------------------------------------------------------
 
@@ -316,8 +329,10 @@ class Communicator:
     def mean_gradients(self, model: Any, zero_fill: bool = False, *, weight: float | None = None) -> None:
         """Replace the gradients of a Link by their mean over all ranks (``multi_node_mean_grad``).
 
-        With a mean loss the mean of the ranks' gradients is the gradient over the whole batch only if the shards
-        are equally large; for others pass the number of samples in this rank's shard as ``weight``.
+        With a loss that is a mean over samples, the mean of the ranks' gradients is the gradient over the whole batch
+        only if the shards are equally large; for others pass the number of samples in this rank's shard as
+        ``weight``. (Where samples of different ranks meet in a layer, as in :class:`MultiNodeBatchNormalization`,
+        weigh the losses instead, by :meth:`relative_weight`, and leave ``weight`` out.)
 
         Args:
             model: its parameters must have the same paths, shapes and dtypes on every rank.
@@ -332,7 +347,30 @@ class Communicator:
         """
         from toolkit.autograd.distributed.gradients import start_mean
 
-        start_mean(self, model, zero_fill=zero_fill, weight=weight).finish().hand_out()
+        mean = start_mean(self, model, zero_fill=zero_fill, weight=weight)
+        if mean is not None:
+            mean.finish().hand_out()
+
+    def relative_weight(self, count: float) -> float:
+        """Return ``count * size / (sum of all ranks' counts)``: what to multiply a mean loss by before ``backward``.
+
+        The mean over ranks of the losses so weighted is the mean over all samples, however unequal the shards are.
+
+        Args:
+            count: number of samples in this rank's part of the batch, 0 or more.
+
+        Raises:
+            ValueError: ``count`` is negative or not finite.
+            DisagreementError: every rank passes 0.
+        """
+        if not isinstance(count, int | float) or not 0 <= count < math.inf:
+            raise argument_error("relative_weight", "count", "a finite number, 0 or more", repr(count))
+        total = math.fsum(
+            integer_as_number(theirs) for (theirs,) in self.agree("relative_weight", number_as_integer(count))
+        )
+        if not total:
+            raise DisagreementError("relative_weight: no rank has samples")
+        return count * self.size / total
 
     # -- What the calls above, and the package's other modules, are made of ------------------------------------------
 
@@ -348,7 +386,7 @@ class Communicator:
             DisagreementError: they do not.
         """
         record = [_CALLS.index(call), *numbers, *[0] * (_RECORD - 1 - len(numbers))]
-        records = self._gather_records(call, record)
+        records = [theirs.tolist() for theirs in self.gather_alike(torch.tensor(record), call)]
         if any(theirs[: same + 1] != record[: same + 1] for theirs in records):
             said = "\n".join(
                 f"  rank {rank}: {_CALLS[theirs[0]]}" + (f" {_described(theirs)}" if same else "")
@@ -379,15 +417,16 @@ class Communicator:
         wait()
         return _nothing_to_wait_for
 
-    def _gather_records(self, call: str, record: list[int]) -> list[list[int]]:
+    def gather_alike(self, tensor: Tensor, call: str = "allgather") -> list[Tensor]:
+        """Return every rank's tensor, all of one shape and dtype, without any exchange before it."""
         if self.size == 1:
-            return [record]
-        gathered = [torch.empty(_RECORD, dtype=torch.int64) for _ in self.members]
+            return [tensor]
+        gathered = [torch.empty_like(tensor) for _ in self.members]
         with self._guarded(call):
-            dist.all_gather(gathered, torch.tensor(record), group=self._group)
+            dist.all_gather(gathered, tensor, group=self._group)
         # torch orders a group by global rank, whatever order it was given.
         places = {member: place for place, member in enumerate(sorted(self.members))}
-        return [gathered[places[member]].tolist() for member in self.members]
+        return [gathered[places[member]] for member in self.members]
 
     def _broadcast(self, call: str, tensor: Tensor, root: int) -> None:
         if self.size > 1 and tensor.numel():
@@ -462,6 +501,16 @@ class Communicator:
         if pieces is None or len(pieces) != self.size:
             actual = "None" if pieces is None else f"{len(pieces)}"
             raise argument_error(call, "pieces", f"one array a rank, {self.size}", actual)
+
+
+def number_as_integer(number: float) -> int:
+    """Return the bits of a double as an integer, to travel in a record."""
+    return struct.unpack("<q", struct.pack("<d", number))[0]
+
+
+def integer_as_number(integer: int) -> float:
+    """Return the double of these bits."""
+    return struct.unpack("<d", struct.pack("<q", integer))[0]
 
 
 def _nothing_to_wait_for() -> None:

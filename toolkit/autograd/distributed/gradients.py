@@ -6,7 +6,6 @@ sorting the parameters' paths, and compare a hash of that order before any gradi
 
 import functools
 import math
-import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +13,9 @@ import torch
 from torch import Tensor
 
 from toolkit.autograd.distributed import arrays
+from toolkit.autograd.distributed.communicator import Communicator, integer_as_number, number_as_integer
 from toolkit.autograd.distributed.failures import DisagreementError
-from toolkit.autograd.distributed.models import digest, layout_of, parameters_of, require_same_layout
+from toolkit.autograd.distributed.models import Layout, digest, layout_of, parameters_of, require_same_layout
 from toolkit.core.errors import argument_error
 
 _MOST_TOLD = 12
@@ -65,7 +65,7 @@ class Mean:
         for (path, parameter), part in zip(self.parameters, flat, strict=True):
             like = arrays.to_tensor(parameter.data, "mean_gradients", "model")
             gradient = part.reshape(like.shape).to(device=like.device, dtype=like.dtype)
-            found[path] = arrays.from_tensor(gradient, arrays.library_of(parameter.data))
+            found[path] = arrays.like(gradient, parameter.data)
         return found
 
     def hand_out(self) -> None:
@@ -76,19 +76,34 @@ class Mean:
 
 
 def start_mean(
-    communicator: Any,
+    communicator: Communicator,
     model: Any,
     *,
     zero_fill: bool,
     weight: float | None,
     asynchronous: bool = False,
-) -> Mean:
-    """Start to reduce the gradients of a Link; arguments and errors as :meth:`Communicator.mean_gradients`."""
+    layout: Layout | None = None,
+    changed: bool = False,
+) -> Mean | None:
+    """Start to reduce the gradients of a Link; other arguments and errors as :meth:`Communicator.mean_gradients`.
+
+    Args:
+        asynchronous: do not wait here; :meth:`Mean.finish` does.
+        layout: of the parameters, if it is known.
+        changed: the parameters are not those of the last time.
+
+    Returns:
+        What to wait for; ``None`` on every rank if ``changed`` on any, and then nothing is reduced.
+    """
     if weight is not None and not (isinstance(weight, int | float) and 0 <= weight < math.inf):
         raise argument_error("mean_gradients", "weight", "None or a finite number, 0 or more", repr(weight))
     every = parameters_of(model)
-    missing = tuple(path for path, parameter in every if parameter.grad is None)
-    layout = layout_of(model)
+    missing = tuple([path for path, parameter in every if parameter.grad is None])
+    for path, parameter in every:
+        if parameter.grad is not None and tuple(parameter.grad.shape) != parameter.shape:
+            expected = f"shape {parameter.shape}"
+            raise argument_error("mean_gradients", f"gradient of {path}", expected, tuple(parameter.grad.shape))
+    layout = layout_of(model) if layout is None else layout
     own_weight = 1.0 if weight is None else float(weight)
     answers = communicator.agree(
         "mean_gradients",
@@ -96,11 +111,14 @@ def start_mean(
         int(weight is None),
         layout.digest,
         digest(missing),
-        _as_integer(own_weight),
+        int(changed),
+        number_as_integer(own_weight),
         same=2,
     )
     require_same_layout(communicator, "mean_gradients", [theirs[2] for theirs in answers], layout)
-    weights = [_as_number(theirs[4]) for theirs in answers]
+    if any(theirs[4] for theirs in answers):
+        return None
+    weights = [integer_as_number(theirs[5]) for theirs in answers]
     if not sum(weights):
         raise DisagreementError("mean_gradients: no rank has weight (every shard is empty)")
     if not zero_fill:
@@ -112,7 +130,7 @@ def start_mean(
     return _sent(communicator, every, factor, asynchronous)
 
 
-def _sent(communicator: Any, parameters: list[tuple[str, Any]], factor: float, asynchronous: bool) -> Mean:
+def _sent(communicator: Communicator, parameters: list[tuple[str, Any]], factor: float, asynchronous: bool) -> Mean:
     parts = [_part(parameter, factor) for _, parameter in parameters]
     if not parts:
         return Mean([], [], [], communicator.size, None)
@@ -137,7 +155,7 @@ def _part(parameter: Any, factor: float) -> Tensor:
     return gradient if factor == 1.0 else gradient * factor
 
 
-def _agreed_missing(communicator: Any, missing: tuple[str, ...], weights: list[float]) -> tuple[str, ...]:
+def _agreed_missing(communicator: Communicator, missing: tuple[str, ...], weights: list[float]) -> tuple[str, ...]:
     """Return which gradients all ranks with weight lack; all ranks come here together.
 
     Raises:
@@ -159,11 +177,3 @@ def _agreed_missing(communicator: Any, missing: tuple[str, ...], weights: list[f
             + "".join(lines)
         )
     return told[counting[0]]
-
-
-def _as_integer(number: float) -> int:
-    return struct.unpack("<q", struct.pack("<d", number))[0]
-
-
-def _as_number(integer: int) -> float:
-    return struct.unpack("<d", struct.pack("<q", integer))[0]
