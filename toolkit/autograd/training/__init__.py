@@ -8,6 +8,16 @@ resumes from. After Chainer's own design, with partial resumes that report inste
 
 from toolkit.autograd.training import triggers
 from toolkit.autograd.training.converters import concat_examples
+from toolkit.autograd.training.datasets import (
+    ConcatenatedDataset,
+    DictDataset,
+    SubDataset,
+    TransformDataset,
+    TupleDataset,
+    cross_validation_datasets,
+    split_dataset,
+    split_dataset_random,
+)
 from toolkit.autograd.training.extension import (
     PRIORITY_EDITOR,
     PRIORITY_READER,
@@ -15,7 +25,9 @@ from toolkit.autograd.training.extension import (
     Extension,
     make_extension,
 )
+from toolkit.autograd.training.iterators import SerialIterator
 from toolkit.autograd.training.manager import ExtensionsManager
+from toolkit.autograd.training.multiprocess_iterator import MultiprocessIterator
 from toolkit.autograd.training.reporter import (
     DictSummary,
     Reporter,
@@ -44,6 +56,8 @@ __all__ = [
     "PRIORITY_READER",
     "PRIORITY_WRITER",
     "BestValueTrigger",
+    "ConcatenatedDataset",
+    "DictDataset",
     "DictSummary",
     "EarlyStoppingTrigger",
     "Extension",
@@ -52,19 +66,27 @@ __all__ = [
     "ManualScheduleTrigger",
     "MaxValueTrigger",
     "MinValueTrigger",
+    "MultiprocessIterator",
     "OnceTrigger",
     "Reporter",
     "ResumeReport",
+    "SerialIterator",
     "StandardUpdater",
+    "SubDataset",
     "Summary",
     "TimeTrigger",
     "Trainer",
+    "TransformDataset",
+    "TupleDataset",
     "Updater",
     "concat_examples",
+    "cross_validation_datasets",
     "get_current_reporter",
     "get_trigger",
     "make_extension",
     "report",
     "report_scope",
+    "split_dataset",
+    "split_dataset_random",
     "triggers",
 ]

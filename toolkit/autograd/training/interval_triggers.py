@@ -11,7 +11,7 @@ _UNITS = ("epoch", "iteration")
 
 
 class Trigger:
-    """Says after each iteration whether it is time. Write :meth:`fires`; any callable that takes the trainer will do too.
+    """Says after each iteration whether it is time. Write :meth:`fires`; any callable on the trainer will do too.
 
     Asked twice after the same iteration it gives the same answer, also when a snapshot was loaded in between:
     nothing happens twice. Asked only now and then it does not forget what went by meanwhile.

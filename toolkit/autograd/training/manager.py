@@ -390,7 +390,7 @@ class ExtensionsManager:
         return errors
 
     def _fail(self, error: BaseException) -> None:
-        """Tell the extensions about an exception and finalise them; what they raise is noted on it, not in its place."""
+        """Tell the extensions about an exception and finalise them; what they raise is noted on it."""
         if not self._running:
             return
         for entry in self._entries:

@@ -12,7 +12,7 @@ Progress = tuple[int, int]
 
 
 class Updater:
-    """The parts of a training run, by name, and how far it has come. Write :meth:`update_core` for an update of your own.
+    """The parts of a training run, by name, and how far it has come. Write :meth:`update_core` for your own update.
 
     How far it has come is kept in whole numbers (items seen, items an epoch), so that no epoch is missed by rounding.
 
