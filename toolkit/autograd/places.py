@@ -167,14 +167,15 @@ def current_place() -> Place:
 
 
 @contextlib.contextmanager
-def default_arrays(library: str | None = None, *, device: Any = None, dtype: Any = None) -> Iterator[None]:
+def default_arrays(library: Any = None, *, device: Any = None, dtype: Any = None) -> Iterator[None]:
     """Make the parameters of sized layers in this library, on this device, of this dtype, in the body of ``with``.
 
     It holds for the calling thread. What is left out stays as it is (a change of library starts on its own
     default device). The process starts with torch arrays on the CPU, float32; see :func:`set_default_arrays`.
 
     Args:
-        library: ``"torch"``, ``"numpy"`` or ``"cupy"``.
+        library: ``"torch"``, ``"numpy"``, ``"cupy"``, or a floating-point array whose library, device and dtype it is
+            to be (the way to name any other library).
         device: as in ``tensor.to(device)``.
         dtype: floating-point, of any library, or its name.
 
@@ -190,13 +191,15 @@ def default_arrays(library: str | None = None, *, device: Any = None, dtype: Any
         _thread.place = before
 
 
-def set_default_arrays(library: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
+def set_default_arrays(library: Any = None, *, device: Any = None, dtype: Any = None) -> None:
     """Change what :func:`default_arrays` starts from, in every thread of the process; arguments as there."""
     global _process
     _process = _changed(_process, library, device, dtype)
 
 
-def _changed(place: Place, library: str | None, device: Any, dtype: Any) -> Place:
+def _changed(place: Place, library: Any, device: Any, dtype: Any) -> Place:
+    if is_array(library):
+        place, library = place_of(library), None
     if library is None or library == place.library:
         if device is None:
             return place if dtype is None else place.with_dtype(dtype)
