@@ -10,7 +10,7 @@ def quiet() -> bool:
     return os.environ.get("TOOLKIT_QUIET", "") not in ("", "0")
 
 
-def progress_bar(total: int | None, description: str, *, initial: int = 0, unit: str = "it", **options) -> tqdm:
+def progress_bar(total: float | None, description: str, *, initial: float = 0, unit: str = "it", **options) -> tqdm:
     """Open a progress bar.
 
     Args:
