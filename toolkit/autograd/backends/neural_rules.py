@@ -42,44 +42,28 @@ class NeuralRules(Namespace):
         shape = tuple(1 if axis in axes else length for axis, length in enumerate(x.shape))
         return self.reshape(mean, shape), self.reshape(inverse, shape)
 
-    def lstm_gates_backward(self, g: Any, opened: Any) -> Any:
-        """Return the gradient by the gates, the third quarter of which went through tanh and the others a sigmoid."""
-        # y * (1 - y) for a sigmoid y, (1 + y) * (1 - y) for a hyperbolic tangent.
-        return g * ((opened + self.third_quarter(opened)) * (1.0 - opened))
-
-    def third_quarter(self, x: Any) -> Any:
-        """Return an array of the shape of ``x`` that is 1 in the third of four parts along the last axis, else 0."""
-        count = x.shape[-1]
-        third = self.arange(count, x) // max(1, count // 4) == 2
-        return self.broadcast_to(self.astype(third, x), x.shape)
-
-    def lstm_cell_gradients(self, g: Any, cell: Any, opened: Any, needs: tuple) -> tuple:
-        """Return the gradients of ``f * cell + i * n`` by ``cell`` and by the opened gates ``i, f, n, o``."""
-        i, f, n, o = self.quarters(opened)
-        by_opened = None
-        if needs[1] is not None:
-            by_opened = self.concat(g * n, g * cell, g * i, self.zeros_like(o), axis=len(o.shape) - 1)
-        return (None if needs[0] is None else g * f), by_opened
-
-    def lstm_hidden_gradients(self, g: Any, squashed: Any, opened: Any, needs: tuple) -> tuple:
-        """Return the gradients of ``o * tanh(cell)`` by ``cell``, the hyperbolic tangent known, and by the gates."""
-        by_cell = by_opened = None
-        if needs[0] is not None:
-            by_cell = self.tanh_backward(g * self.quarters(opened)[3], squashed)
-        if needs[1] is not None:
-            nothing = self.zeros_like(g)
-            by_opened = self.concat(nothing, nothing, nothing, g * squashed, axis=len(g.shape) - 1)
-        return by_cell, by_opened
-
     def quarters(self, x: Any) -> tuple[Any, Any, Any, Any]:
         """Return the four equal parts along the last axis."""
         units, lead = x.shape[-1] // 4, (slice(None),) * (len(x.shape) - 1)
         a, b, c, d = (self.get_item(x, (*lead, slice(k * units, (k + 1) * units))) for k in range(4))
         return a, b, c, d
 
-    def squashed(self, cell: Any, known: Any) -> Any:
-        """Return the hyperbolic tangent of ``cell``: what was saved from the forward pass."""
-        return known
+    def lstm_cell(self, cell: Any, gates: Any) -> tuple[Any, Any, Any, Any]:
+        i, f, n, _ = self.quarters(gates)
+        i, f, n = self.sigmoid(i), self.sigmoid(f), self.tanh(n)
+        return f * cell + i * n, i, f, n
+
+    def lstm_hidden(self, cell: Any, gates: Any) -> tuple[Any, Any, Any]:
+        o, squashed = self.sigmoid(self.quarters(gates)[3]), self.tanh(cell)
+        return o * squashed, o, squashed
+
+    def opened(self, gate: Any, node: Any, quarter: int) -> Any:
+        """Return a gate behind its nonlinearity, a quarter of the gates behind ``node``: a tanh the third, else a sigmoid."""
+        return gate
+
+    def squashed(self, cell: Any, node: Any) -> Any:
+        """Return the hyperbolic tangent, which is known, of the cell behind ``node``."""
+        return cell
 
     def constants(self, x: Any, *arrays: Any) -> tuple:
         """Return the arrays, which depend on nothing, as the namespace's own kind."""
@@ -149,13 +133,25 @@ class NeuralTapeRules(NeuralRules):
         deviation = x - mean
         return mean, (self.sum(deviation * deviation, axis=axes, keepdims=True) * share + eps) ** -0.5
 
-    def third_quarter(self, x: Any) -> Any:
-        from toolkit.autograd.tape import _result
+    def opened(self, gate: Any, node: Any, quarter: int) -> Any:
+        from toolkit.autograd.operations.elementwise import SIGMOID, TANH
+        from toolkit.autograd.operations.shaping import GET_ITEM
+        from toolkit.autograd.tape import _recorded, _result
 
-        return _result(x.backend.third_quarter(x.data), None)
+        if node is None:
+            return _result(gate, None)
+        # The quarter that was cut out and the nonlinearity, as if they had been recorded one by one: neither's
+        # backward rule asks for what went in, so the gates themselves need not be kept.
+        units, lead = gate.shape[-1], (slice(None),) * (len(gate.shape) - 1)
+        place = {"index": (*lead, slice(quarter * units, (quarter + 1) * units))}
+        cut = _recorded(gate, GET_ITEM, (node,), (), {**place, "shapes": ((*gate.shape[:-1], 4 * units),)}, None)
+        return _recorded(gate, TANH if quarter == 2 else SIGMOID, (cut.node,), (gate,), None, None)
 
-    def squashed(self, cell: Any, known: Any) -> Any:
-        return self.tanh(cell)
+    def squashed(self, cell: Any, node: Any) -> Any:
+        from toolkit.autograd.operations.elementwise import TANH
+        from toolkit.autograd.tape import _recorded, _result
+
+        return _result(cell, None) if node is None else _recorded(cell, TANH, (node,), (cell,), None, None)
 
     def constants(self, x: Any, *arrays: Any) -> tuple:
         from toolkit.autograd.tape import _result

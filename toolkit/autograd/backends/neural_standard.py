@@ -216,18 +216,6 @@ class StandardNeural(StandardPooling):
         """Multiply the first array, which nobody else has, by the second, and return the product."""
         return a * b
 
-    def lstm_gates(self, gates: Any) -> Any:
-        i, f, n, o = self.quarters(gates)
-        return self.concat(self.sigmoid(i), self.sigmoid(f), self.tanh(n), self.sigmoid(o), axis=len(n.shape) - 1)
-
-    def lstm_cell(self, cell: Any, opened: Any) -> Any:
-        i, f, n, _ = self.quarters(opened)
-        return f * cell + i * n
-
-    def lstm_hidden(self, cell: Any, opened: Any) -> tuple[Any, Any]:
-        squashed = self.tanh(cell)
-        return self.quarters(opened)[3] * squashed, squashed
-
     def masked_scale(self, x: Any, mask: Any, *, scale: float) -> Any:
         return self.kept(x * scale, mask)
 

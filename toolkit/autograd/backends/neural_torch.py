@@ -21,8 +21,6 @@ _batch_norm = _aten.native_batch_norm.default._op
 _batch_norm_backward = _aten.native_batch_norm_backward.default._op
 _layer_norm = _aten.native_layer_norm.default._op
 _layer_norm_backward = _aten.native_layer_norm_backward.default._op
-_sigmoid_backward = _aten.sigmoid_backward.default._op
-_tanh_backward = _aten.tanh_backward.default._op
 _embedding_backward = _aten.embedding_dense_backward.default._op
 
 _ONE = (1, 1)
@@ -188,49 +186,8 @@ class NeuralTorch(NeuralRules):
         beta = _shape_only(g, own) if wanted[2] else None
         return _layer_norm_backward(g, x, own, mean, inverse, gamma, beta, wanted)
 
-    def lstm_gates(self, gates: Any) -> Any:
-        units = gates.shape[-1] // 4
-        opened = torch.sigmoid(gates)
-        torch.tanh(gates.narrow(-1, 2 * units, units), out=opened.narrow(-1, 2 * units, units))
-        return opened
-
-    def lstm_cell(self, cell: Any, opened: Any) -> Any:
-        i, f, n, _ = opened.chunk(4, -1) if opened.shape[-1] else (opened,) * 4
-        return torch.addcmul(f * cell, i, n)
-
-    def lstm_hidden(self, cell: Any, opened: Any) -> tuple[Any, Any]:
-        squashed = torch.tanh(cell)
-        units = cell.shape[-1]
-        return opened.narrow(-1, 3 * units, units) * squashed, squashed
-
-    def lstm_gates_backward(self, g: Any, opened: Any) -> Any:
-        units = opened.shape[-1] // 4
-        by_gates = _sigmoid_backward(g, opened)
-        by_gates.narrow(-1, 2 * units, units).copy_(
-            _tanh_backward(g.narrow(-1, 2 * units, units), opened.narrow(-1, 2 * units, units))
-        )
-        return by_gates
-
-    def lstm_cell_gradients(self, g: Any, cell: Any, opened: Any, needs: tuple) -> tuple:
-        units = g.shape[-1]
-        by_opened = None
-        if needs[1] is not None:
-            by_opened = torch.empty_like(opened)
-            torch.mul(g, opened.narrow(-1, 2 * units, units), out=by_opened.narrow(-1, 0, units))
-            torch.mul(g, cell, out=by_opened.narrow(-1, units, units))
-            torch.mul(g, opened.narrow(-1, 0, units), out=by_opened.narrow(-1, 2 * units, units))
-            by_opened.narrow(-1, 3 * units, units).zero_()
-        return (None if needs[0] is None else g * opened.narrow(-1, units, units)), by_opened
-
-    def lstm_hidden_gradients(self, g: Any, squashed: Any, opened: Any, needs: tuple) -> tuple:
-        units = g.shape[-1]
-        by_cell = by_opened = None
-        if needs[0] is not None:
-            by_cell = _tanh_backward(g * opened.narrow(-1, 3 * units, units), squashed)
-        if needs[1] is not None:
-            by_opened = g.new_zeros((*g.shape[:-1], 4 * units))
-            torch.mul(g, squashed, out=by_opened.narrow(-1, 3 * units, units))
-        return by_cell, by_opened
+    def quarters(self, x: Any) -> Any:
+        return x.chunk(4, -1) if x.shape[-1] else (x, x, x, x)
 
     def masked_scale(self, x: Any, mask: Any, *, scale: float) -> Any:
         return torch.where(mask, x * scale, 0.0)

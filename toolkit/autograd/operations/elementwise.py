@@ -182,10 +182,10 @@ _log1p = unary(Operation("log1p", lambda xp, g, saved, needs, p: (g / (saved[0] 
 _sqrt = unary(Operation("sqrt", lambda xp, g, saved, needs, p: (g / (saved[0] * 2.0),), saves=(OUTPUT,)))
 _sin = unary(Operation("sin", lambda xp, g, saved, needs, p: (g * xp.cos(saved[0]),), saves=(0,)))
 _cos = unary(Operation("cos", lambda xp, g, saved, needs, p: (-g * xp.sin(saved[0]),), saves=(0,)))
-_tanh = unary(Operation("tanh", lambda xp, g, saved, needs, p: (xp.tanh_backward(g, saved[0]),), saves=(OUTPUT,)))
-_sigmoid = unary(
-    Operation("sigmoid", lambda xp, g, saved, needs, p: (xp.sigmoid_backward(g, saved[0]),), saves=(OUTPUT,))
-)
+TANH = Operation("tanh", lambda xp, g, saved, needs, p: (xp.tanh_backward(g, saved[0]),), saves=(OUTPUT,))
+_tanh = unary(TANH)
+SIGMOID = Operation("sigmoid", lambda xp, g, saved, needs, p: (xp.sigmoid_backward(g, saved[0]),), saves=(OUTPUT,))
+_sigmoid = unary(SIGMOID)
 _relu = unary(Operation("relu", lambda xp, g, saved, needs, p: (xp.where_positive(g, saved[0]),), saves=(OUTPUT,)))
 _abs = unary(Operation("abs", lambda xp, g, saved, needs, p: (g * xp.sign(saved[0]),), saves=(0,)))
 _erf = unary(

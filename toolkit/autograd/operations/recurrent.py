@@ -1,8 +1,8 @@
-"""The arithmetic of a long short-term memory, in three operations where its equations have thirteen."""
+"""The arithmetic of a long short-term memory, in two operations where its equations have eleven."""
 
 from typing import Any
 
-from toolkit.autograd.operation import EXTRA, OUTPUT, Operation
+from toolkit.autograd.operation import EXTRA, Operation
 from toolkit.autograd.operations.arguments import floating
 from toolkit.autograd.recording import apply
 from toolkit.autograd.registry import Sample, differentiable
@@ -12,22 +12,30 @@ from toolkit.core.errors import argument_error
 __all__ = ["lstm"]
 
 
-def _gates_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
-    return (xp.lstm_gates_backward(g, saved[0]),)
-
-
 def _cell_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
-    return xp.lstm_cell_gradients(g, saved[0], saved[1], needs)
+    cell, *gates = saved
+    i, f, n = (xp.opened(gate, needs[1], quarter) for quarter, gate in enumerate(gates))
+    by_cell = g * f if needs[0] is not None else None
+    if needs[1] is None:
+        return by_cell, None
+    parts = (xp.sigmoid_backward(g * n, i), xp.sigmoid_backward(g * cell, f), xp.tanh_backward(g * i, n))
+    return by_cell, xp.concat(*parts, xp.zeros_like(g), axis=len(g.shape) - 1)
 
 
 def _hidden_vjp(xp: Any, g: Any, saved: tuple, needs: tuple, p: Any) -> tuple:
-    cell, gates, squashed = saved
-    return xp.lstm_hidden_gradients(g, xp.squashed(cell, squashed), gates, needs)
+    o, squashed = xp.opened(saved[0], needs[1], 3), xp.squashed(saved[1], needs[0])
+    by_cell = xp.tanh_backward(g * o, squashed) if needs[0] is not None else None
+    if needs[1] is None:
+        return by_cell, None
+    nothing = xp.zeros_like(g)
+    part = xp.sigmoid_backward(g * squashed, o)
+    return by_cell, xp.concat(nothing, nothing, nothing, part, axis=len(g.shape) - 1)
 
 
-_GATES = Operation("lstm_gates", _gates_vjp, saves=(OUTPUT,))
-_CELL = Operation("lstm_cell", _cell_vjp, saves=(0, 1), saved_for=((1,), None))
-_HIDDEN = Operation("lstm_hidden", _hidden_vjp, saves=(0, 1, EXTRA), saved_for=(None, (0,), None))
+# Each takes the gates as they come, so that what it keeps of them is no more than their quarters behind the
+# nonlinearities: as many bytes as the equations written one by one would keep.
+_CELL = Operation("lstm_cell", _cell_vjp, saves=(0, EXTRA, EXTRA, EXTRA), saved_for=((1,), None, None, None))
+_HIDDEN = Operation("lstm_hidden", _hidden_vjp, saves=(EXTRA, EXTRA))
 
 
 @differentiable(
@@ -67,6 +75,5 @@ def lstm(cell: Any, gates: Any) -> tuple[Variable, Variable]:
     wanted = (*shape[:-1], 4 * shape[-1])
     if gates.data.shape != wanted:
         raise argument_error("lstm", "gates", f"shape {wanted}, four of cell's", gates.shape)
-    opened = apply(_GATES, (gates,))
-    new = apply(_CELL, (cell, opened))
-    return new, apply(_HIDDEN, (new, opened))
+    new = apply(_CELL, (cell, gates))
+    return new, apply(_HIDDEN, (new, gates))

@@ -36,7 +36,7 @@ _PAD = Operation(
     ),
     **_VIEW,
 )
-_GET_ITEM = Operation(
+GET_ITEM = Operation(
     "get_item", lambda xp, g, saved, needs, p: (xp.scatter_add(g, p["index"], p["shapes"][0]),), shapes=True
 )
 _SCATTER_ADD = Operation("scatter_add", lambda xp, g, saved, needs, p: (xp.get_item(g, p["index"]),), fresh=False)
@@ -250,7 +250,7 @@ def get_item(x: Any, index: Any) -> Variable:
     if x.node is not None and config.enable_backprop:
         # The gradient goes where the index points now, whatever the caller writes into it later.
         whole = tuple(_copied(part, x) for part in whole) if isinstance(whole, tuple) else _copied(whole, x)
-    return apply(_GET_ITEM, (x,), {"index": whole})
+    return apply(GET_ITEM, (x,), {"index": whole})
 
 
 def scatter_add(x: Any, index: Any, shape: tuple[int, ...]) -> Variable:
