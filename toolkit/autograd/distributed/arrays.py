@@ -101,7 +101,9 @@ def write_into(array: Any, tensor: Tensor) -> None:
 
 def as_bytes(tensor: Tensor) -> Tensor:
     """Return the elements of a contiguous tensor as a flat tensor of bytes over the same memory."""
-    return tensor.reshape(-1).view(torch.uint8)
+    flat = tensor.reshape(-1)
+    # A single element may carry any stride, and is contiguous all the same.
+    return flat.as_strided(flat.shape, (1,)).view(torch.uint8)
 
 
 def header(array: Any, tensor: Tensor) -> list[int]:
