@@ -38,6 +38,7 @@ class Link:
     _persistents: dict[str, None]
     _in_scope = False
     _place: Place | None = None
+    _dtype: str | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Link":
         link = object.__new__(cls)
@@ -264,10 +265,9 @@ class Link:
         for parameter in self.params():
             place.with_dtype(parameter.place.dtype)
         for parameter in self.params():
-            parameter.to_place(place, keep_dtype=True)
+            parameter.to_place(place)
         for link in self.links():
-            own = link._place or place
-            link.__dict__["_place"] = place if link._place is None else place.with_dtype(own.dtype)
+            link.__dict__["_place"] = place
             for name in link._persistents:
                 if is_array(link.__dict__[name]):
                     link.__dict__[name] = place.put(link.__dict__[name], keep_dtype=True)
@@ -289,14 +289,14 @@ class Link:
         Raises:
             TypeError: no floating-point dtype, or one that the library lacks; nothing has been changed then.
         """
-        floating_name("dtype", dtype)
+        wanted = floating_name("dtype", dtype)
         for parameter in self.params():
-            parameter.place.with_dtype(dtype)
+            parameter.place.with_dtype(wanted)
         for parameter in self.params():
-            parameter.to_place(parameter.place.with_dtype(dtype))
+            parameter.to_dtype(wanted)
         for link in self.links():
-            place = link.place.with_dtype(dtype)
-            link.__dict__["_place"] = place
+            place = link.place.with_dtype(wanted)
+            link.__dict__["_dtype"] = wanted
             for name in link._persistents:
                 if is_array(link.__dict__[name]):
                     link.__dict__[name] = place.put(link.__dict__[name])
@@ -370,8 +370,10 @@ class Link:
         own = twin.__dict__
         own.update(_params=dict(self._params), _persistents=dict(self._persistents))
         for name in self._params:
-            parameter = own[name]
-            own[name] = made[id(parameter)] = made.get(id(parameter)) or copy.copy(parameter)
+            parameter = self.__dict__[name]
+            if id(parameter) not in made:
+                made[id(parameter)] = copy.copy(parameter)
+            own[name] = made[id(parameter)]
         return twin
 
     def repeat(self, n: int, mode: str = "init") -> "Sequential":
@@ -452,8 +454,11 @@ class Link:
         return self._child_items()
 
     def _place_for(self, x: Variable) -> Place:
-        """Return where a value sized by the input ``x`` is made: where the link has been moved, else where ``x`` is."""
-        return self._place or place_of(x.data)
+        """Return where a value sized by the input ``x`` is made: as the input, unless the link has been moved."""
+        place = place_of(x.data)
+        if self._place is not None:
+            place = self._place.with_dtype(place.dtype)
+        return place if self._dtype is None else place.with_dtype(self._dtype)
 
     def specification(self) -> dict[str, Any]:
         """Return what ``repr`` shows between the parentheses, by name."""

@@ -42,7 +42,7 @@ class Parameter(Variable):
     Source: Tokui et al. 2019, section 3.2.
     """
 
-    __slots__ = ("_declared", "_enabled", "_pinned", "_place", "_seed", "initializer", "update_rule")
+    __slots__ = ("_declared", "_enabled", "_fixed", "_place", "_seed", "initializer", "update_rule")
 
     def __init__(
         self,
@@ -62,10 +62,11 @@ class Parameter(Variable):
         self.grad: Any = None
         # Made here, not at the first call, so that a checkpoint around that call finds the Parameter older than itself.
         self.node = Leaf(self)
-        self._pinned = False
+        # What the first input no longer decides: "place", the library and device, and "dtype".
+        self._fixed: frozenset[str] = frozenset()
         self._place = current_place()
         if is_array(value) and shape is None:
-            self._place, self._pinned = place_of(value), True
+            self._place = place_of(value)
             shape = tuple(value.shape)
         self._declared = _partial_shape(shape)
         self._seed: int | None = None
@@ -105,15 +106,22 @@ class Parameter(Variable):
             raise argument_error("Parameter.initialize", "shape", f"the lengths of {self._label()}", repr(wanted))
         if not fits(declared, wanted):
             raise argument_error("Parameter.initialize", "shape", f"{declared} ({self._label()})", wanted)
-        if self.data is None and like is not None and not self._pinned:
+        if self.data is None and like is not None:
             array = like.data if isinstance(like, Variable) else like
-            self._place = array if isinstance(array, Place) else place_of(array)
+            self._follow(array if isinstance(array, Place) else place_of(array))
         initializer = self.initializer
         if initializer is None:
             initializer = LeCunNormal() if len(wanted) > 1 else Zero()
         generator = None if self._seed is None else torch.Generator().manual_seed(self._seed)
         self.data = initializer(wanted, generator=generator, like=self._place)  # type: ignore[arg-type]
         self.grad = None
+
+    def _follow(self, place: Place, *, dtype_alone: bool = False) -> None:
+        """Take over a place, or its dtype, as far as nothing else has been settled."""
+        kept = self._place
+        if "place" in self._fixed or dtype_alone:
+            place = kept.with_dtype(place.dtype)
+        self._place = place.with_dtype(kept.dtype) if "dtype" in self._fixed else place
 
     def reset(self, generator: torch.Generator | None = None) -> None:
         """Draw new values from another seed; the seed alone if there is no shape yet."""
@@ -135,23 +143,27 @@ class Parameter(Variable):
         if not fits(self.shape, shape):
             raise argument_error("Parameter.assign", "array", f"shape {self.shape} ({self._label()})", shape)
         if self.data is None:
-            if not self._pinned and "float" in str(array.dtype):
-                found = place_of(array)
-                self._place = found if follow else self._place.with_dtype(found.dtype)
+            if "float" in str(array.dtype):
+                self._follow(place_of(array), dtype_alone=not follow)
             self.data = self._place.put(array, copy=True)
         else:
             write(self.data, self._place.put(array))
 
-    def to_place(self, place: Place, *, keep_dtype: bool = False) -> None:
-        """Move data and gradient; if it has none yet, settle where they will be. The Parameter stays the same object.
+    def to_place(self, place: Place) -> None:
+        """Move data and gradient to a library and device, the dtype stays; the Parameter stays the same object.
 
-        Args:
-            place: library, device and dtype.
-            keep_dtype: keep the dtype it has.
+        If it has no data yet, that is where they will be, whatever the first input is.
         """
-        if keep_dtype:
-            place = place.with_dtype(self._place.dtype)
-        self._place, self._pinned = place, True
+        self._fixed |= {"place"}
+        self._put(place.with_dtype(self._place.dtype))
+
+    def to_dtype(self, dtype: Any) -> None:
+        """Change the dtype of data and gradient, or settle that of the data to come."""
+        self._fixed |= {"dtype"}
+        self._put(self._place.with_dtype(dtype))
+
+    def _put(self, place: Place) -> None:
+        self._place = place
         if self.data is not None:
             self.data = place.put(self.data)
             if self.grad is not None:
@@ -212,7 +224,7 @@ class Parameter(Variable):
             "update_rule",
             "_declared",
             "_enabled",
-            "_pinned",
+            "_fixed",
             "_place",
             "_seed",
         )
