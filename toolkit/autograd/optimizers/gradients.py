@@ -1,6 +1,5 @@
 """The gradients of many parameters, gathered by library and device, and what hooks do with all of them at once."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ def by_library(parameters: list[Any]) -> list[GradientGroup]:
         backend = backend_of_type(type(gradient))
         # A number is what NumPy makes of an array without axes that was scaled by hand.
         gradient = backend.as_array(gradient, parameter.data)
-        key = (backend.name, str(gradient.dtype), str(backend.device(gradient)))
+        key = (backend.name, gradient.dtype, backend.device(gradient))
         group = groups.get(key)
         if group is None:
             group = groups[key] = GradientGroup(backend)
@@ -97,7 +96,7 @@ def norms(group: GradientGroup, arrays: list[Any]) -> list[Any]:
     if device == "cpu":
         wide = torch.float32 if arrays[0].dtype in (torch.float16, torch.bfloat16) else arrays[0].dtype
         lengths = torch._foreach_norm(arrays, 2, dtype=wide)
-        if wide is torch.float64 or math.isfinite(sum(lengths)):
+        if wide is torch.float64 or bool(torch.stack(lengths).isfinite().all()):
             return list(lengths)
     return list(torch._foreach_norm(arrays, 2, dtype=torch.float32 if device == "mps" else torch.float64))
 

@@ -17,6 +17,7 @@ class HookList:
         self._hooks: dict[str, tuple[Any, str]] = {}
         self.pre: tuple[Any, ...] = ()
         self.post: tuple[Any, ...] = ()
+        self.used = False
 
     def add(self, hook: Any, name: str | None, timing: str | None) -> None:
         """Append a hook.
@@ -79,6 +80,7 @@ class HookList:
         self.pre, self.post = (
             tuple(hook for hook, timing in self._hooks.values() if timing == wanted) for wanted in _TIMINGS
         )
+        self.used = bool(self._hooks)
 
     def __contains__(self, name: object) -> bool:
         return name in self._hooks

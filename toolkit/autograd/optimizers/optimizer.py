@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 
 from toolkit.autograd.backends import backend_of_type
 from toolkit.autograd.optimizers.hook_list import HookList
@@ -161,19 +162,24 @@ class Optimizer:
         parameters = self._ready()
         for hook in self.hooks.pre:
             hook(self, parameters)
-        for parameter in parameters:
+        hooked = [parameter for parameter in parameters if parameter.update_rule.hooks.used]
+        for parameter in hooked:
             for hook in parameter.update_rule.hooks.pre:
                 hook(parameter.update_rule, [parameter])
         groups, others = self._grouped(parameters)
         for group in groups:
             self.update_tensors(group)
+            if group.fused:
+                # Fused kernels do not count their writes; a backward pass over the old graph has to notice them.
+                increment_version(group.data)
             for rule in group.rules:
-                rule.t += 1
-        with np.errstate(all="ignore"):  # what overflows shows in the parameters, as on torch
-            for parameter in others:
-                self._update_other(parameter)
+                rule.count()
+        if others:
+            with np.errstate(all="ignore"):  # what overflows shows in the parameters, as on torch
+                for parameter, gradient in others:
+                    self._update_other(parameter, gradient)
         self.t += 1
-        for parameter in parameters:
+        for parameter in hooked:
             for hook in parameter.update_rule.hooks.post:
                 hook(parameter.update_rule, [parameter])
         for hook in self.hooks.post:
@@ -228,22 +234,22 @@ class Optimizer:
                 ready.append(parameter)
         return ready
 
-    def _grouped(self, parameters: list[Any]) -> tuple[list[TensorGroup], list[Any]]:
-        """Return the torch tensors in groups, and the parameters of other libraries; all gradients are checked."""
+    def _grouped(self, parameters: list[Any]) -> tuple[list[TensorGroup], list[tuple]]:
+        """Return the torch tensors in groups, and what is of other libraries with its gradient; all are checked."""
         groups: dict[Any, TensorGroup] = {}
         others = []
         for parameter in parameters:
             data, gradient, rule = parameter.data, parameter.grad, parameter.update_rule
             if gradient is None:
                 continue
-            if type(gradient) is not type(data) or gradient.shape != data.shape or gradient.dtype != data.dtype:
+            if rule.seen() is not data:
+                rule.fit(data, self.state_names, self.fused_devices)
+            if type(gradient) is not type(data) or gradient.shape != rule.shape or gradient.dtype != data.dtype:
                 gradient = self._fitting(parameter)
-            if rule.seen is None or rule.seen() is not data:
-                rule.fit(data, self.state_names)
             if type(data) is not _Tensor:
-                others.append(parameter)
+                others.append((parameter, gradient))
                 continue
-            fused = data.is_contiguous() and not data.is_inference() and data.device.type in self.fused_devices
+            fused = rule.fused
             key: Any = fused
             if rule.overrides:
                 key = (fused, *rule.values().values())
@@ -255,12 +261,11 @@ class Optimizer:
             group.rules.append(rule)
         return list(groups.values()), others
 
-    def _update_other(self, parameter: Any) -> None:
+    def _update_other(self, parameter: Any, gradient: Any) -> None:
         rule, data = parameter.update_rule, parameter.data
-        rule.t += 1
-        changed = self.update_array(
-            backend_of_type(type(data)), data, parameter.grad, rule.state, rule.t, rule.values()
-        )
+        rule.count()
+        xp = backend_of_type(type(data))
+        changed = self.update_array(xp, data, gradient, rule.state, rule.t, rule.values())
         if changed is not data:
             parameter.data = changed
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch.optim import sgd
 
 from toolkit.autograd.optimizers.hyperparameters import Hyperparameter
@@ -34,7 +35,11 @@ class SGD(Optimizer):
         return data
 
     def update_tensors(self, group: TensorGroup) -> None:
-        _torch_sgd(group, [None] * len(group.data), momentum=0.0, nesterov=False)
+        if group.values["weight_decay"]:
+            _torch_sgd(group, [None] * len(group.data), momentum=0.0, nesterov=False)
+        else:
+            # All that torch.optim.SGD does then, without its detours.
+            torch._foreach_add_(group.data, group.gradients, alpha=-group.values["lr"])
 
 
 class MomentumSGD(SGD):

@@ -87,7 +87,7 @@ def _restore_rule(optimizer: Any, parameter: Any, saved: Mapping[str, Any], over
     rule.overrides = dict(overrides)
     # Copies, which the next step brings to where the parameter is then.
     rule.state = {name: _copied(array) for name, array in _mapping(saved.get("state")).items()}
-    rule.seen = rule.step = None
+    rule.forget()
     rule.hooks.load_state_dict(_mapping(saved.get("hooks")))
 
 

@@ -3,6 +3,8 @@
 import weakref
 from typing import Any
 
+import torch
+
 from toolkit.autograd.optimizers.hook_list import HookList
 from toolkit.autograd.optimizers.hyperparameters import Hyperparameters
 from toolkit.autograd.places import place_of
@@ -10,7 +12,11 @@ from toolkit.core.errors import argument_error
 
 __all__ = ["UpdateRule"]
 
-_OWN = frozenset({"enabled", "hooks", "overrides", "seen", "shared", "state", "step", "t"})
+_OWN = frozenset({"enabled", "fused", "hooks", "overrides", "seen", "shape", "shared", "state", "step", "t"})
+
+
+def _nothing() -> None:
+    """Stand in for a weak reference to nothing."""
 
 
 class UpdateRule:
@@ -30,7 +36,9 @@ class UpdateRule:
         hooks: what runs before and after its update.
         shared: the optimizer's hyper-parameters.
         step: ``t`` as a tensor, where a kernel wants it.
-        seen: the array that the state was made to fit.
+        seen: the array that the state was made to fit, weakly.
+        shape: of that array.
+        fused: whether it is a tensor that a fused kernel can change.
     """
 
     enabled: bool
@@ -41,11 +49,12 @@ class UpdateRule:
     shared: Hyperparameters
     step: Any
     seen: Any
+    shape: Any
+    fused: bool
 
     def __init__(self, shared: Hyperparameters) -> None:
-        self.__dict__.update(
-            enabled=True, t=0, state={}, overrides={}, hooks=HookList(), shared=shared, step=None, seen=None
-        )
+        self.__dict__.update(enabled=True, t=0, state={}, overrides={}, hooks=HookList(), shared=shared, step=None)
+        self.forget()
 
     def __getattr__(self, name: str) -> Any:
         own = self.__dict__
@@ -80,7 +89,15 @@ class UpdateRule:
         """Return the hyper-parameters that hold for this parameter."""
         return {**self.shared, **self.overrides} if self.overrides else self.shared
 
-    def fit(self, data: Any, names: tuple[str, ...]) -> None:
+    def count(self) -> None:
+        """Count an update."""
+        self.__dict__["t"] += 1
+
+    def forget(self) -> None:
+        """Look at the parameter's array anew at the next step."""
+        self.__dict__.update(seen=_nothing, shape=None, fused=False, step=None)
+
+    def fit(self, data: Any, names: tuple[str, ...], fused_devices: frozenset[str]) -> None:
         """Bring the state to the library, device and dtype of ``data``; what is not there yet starts at zero."""
         place = place_of(data)
         for name in names:
@@ -92,11 +109,13 @@ class UpdateRule:
                 raise argument_error("update", "parameter", expected, f"data of shape {tuple(data.shape)}")
             elif type(saved) is not type(data) or saved.device != data.device or saved.dtype != data.dtype:
                 self.state[name] = place.put(saved, copy=True)
-        self.step = None
-        self.seen = weakref.ref(data)
+        # A fused kernel walks through memory, so that nothing but the elements may lie there, in order.
+        fused = isinstance(data, torch.Tensor) and data.device.type in fused_devices
+        fused = fused and data.is_contiguous() and not data.is_inference()
+        self.__dict__.update(seen=weakref.ref(data), shape=data.shape, fused=fused, step=None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "seen": None}
+        return {**self.__dict__, "seen": _nothing, "step": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
