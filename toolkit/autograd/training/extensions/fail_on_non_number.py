@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils import get_total_norm
 
@@ -83,6 +84,8 @@ def _tensor(value: Any) -> torch.Tensor | None:
     """Return a floating-point value with elements as a tensor where it is, else None."""
     if isinstance(value, int | float):
         return torch.tensor(float(value), dtype=torch.float64)
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
     if not hasattr(value, "dtype"):
         return None
     try:

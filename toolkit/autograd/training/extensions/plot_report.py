@@ -148,7 +148,7 @@ class PlotReport(Extension):
         missing = [key for key in self._y_keys if not self._points[key]]
         if missing and not self._warned:
             self._warned = True
-            known = ", ".join(sorted(self._known)) or "nothing"
+            known = ", ".join(sorted(self._known or ())) or "nothing"
             warnings.warn(f"PlotReport: nothing reported as {', '.join(missing)}; there is {known}", stacklevel=3)
 
     def finalize(self) -> None:

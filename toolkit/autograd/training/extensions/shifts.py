@@ -34,7 +34,7 @@ class Shift(Extension):
     """
 
     def __init__(
-        self, schedule: Schedule, *, attr: str = "lr", optimizer: Any = "main", trigger: Any = (1, "iteration")
+        self, schedule: Any, *, attr: str = "lr", optimizer: Any = "main", trigger: Any = (1, "iteration")
     ) -> None:
         if not callable(schedule):
             name = type(self).__name__
