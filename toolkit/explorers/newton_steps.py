@@ -394,11 +394,11 @@ def describe(moment: Moment) -> str:
     lowest = min(descent.newton_values.min(), descent.slope_values.min())
     above = [_number(float(values[step]) - lowest) for values in (descent.newton_values, descent.slope_values)]
     words = SURFACES[descent.surface].words
-    steps = "1 step" if step == 1 else f"{step} steps"
+    steps, ratio = "1 step" if step == 1 else f"{step} steps", f"{descent.condition:.3g}"
     return (
         f"{words[0].upper()}{words[1:]}. After {steps} Newton's method is {above[0]} above the lowest value seen, "
         f"gradient descent {above[1]}. {descent.products} Hessian-vector products stand in for the matrix, each within "
-        f"{_power(descent.error)} of it; at the end its largest curvature is {descent.condition:.3g} times the smallest."
+        f"{_power(descent.error)} of it; at the end its largest curvature is {ratio} times the smallest."
     )
 
 
