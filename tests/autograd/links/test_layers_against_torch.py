@@ -44,7 +44,9 @@ def filled(link: L.Link, values: dict[str, torch.Tensor]) -> L.Link:
     return link
 
 
-def compare(link: L.Link, module: Any, pairs: dict[str, str], library: Any, *inputs: np.ndarray, call: Any = None) -> None:
+def compare(
+    link: L.Link, module: Any, pairs: dict[str, str], library: Any, *inputs: np.ndarray, call: Any = None
+) -> None:
     """Compare result, input gradients and parameter gradients of a link and a torch module."""
     named = dict(module.named_parameters())
     filled(link, {path: named[name] for path, name in pairs.items()})

@@ -15,6 +15,7 @@ from toolkit.autograd.links.sizes import optional_size, size
 from toolkit.autograd.links.state import Slot
 from toolkit.autograd.operations.arguments import floating
 from toolkit.autograd.operations.elementwise import sigmoid, tanh
+from toolkit.autograd.operations.recurrent import lstm
 from toolkit.autograd.operations.shaping import concat
 from toolkit.autograd.places import Place, is_array
 from toolkit.autograd.tape import Variable
@@ -147,7 +148,7 @@ class LSTMCell(_Recurrent):
         biases = (bias, initial_forget_bias, bias, bias)
         super().__init__(in_size, out_size, initialW, initial_lateral, biases, None, generator)
 
-    def forward(self, x: Any, state: tuple[Any, Any] | None = None) -> Any:
+    def forward(self, x: Any, state: Any = None) -> Any:
         """Return the next state ``(h, c)``.
 
         Args:
@@ -165,12 +166,8 @@ class LSTMCell(_Recurrent):
         return self._step(x, self._start("h", h, x), self._start("c", c, x))
 
     def _step(self, x: Any, h: Any, c: Any) -> tuple[Variable, Variable]:
-        gates = self.upward(x) + self.lateral(h)
-        n = self.out_size
-        i, f = sigmoid(gates[:, :n]), sigmoid(gates[:, n : 2 * n])
-        g, o = tanh(gates[:, 2 * n : 3 * n]), sigmoid(gates[:, 3 * n :])
-        c = f * c + i * g
-        return o * tanh(c), c
+        c, h = lstm(c, self.upward(x) + self.lateral(h))
+        return h, c
 
 
 class GRUCell(_Recurrent):
