@@ -11,7 +11,7 @@ import pickle
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -211,15 +211,16 @@ class Communicator:
         self.agree("alltoall")
         return self._alltoall("alltoall", pieces, range(self.size))
 
-    def allreduce(self, array: Any, op: Literal["sum", "mean", "max", "min"] = "sum") -> Any:
+    def allreduce(self, array: Any, op: str = "sum") -> Any:
         """Return the elementwise sum (mean, largest, smallest) of every rank's array, the same bits on all.
 
         Args:
             array: of one shape and dtype on all ranks; it is left as it is.
-            op: how elements are combined. The mean needs floating-point numbers.
+            op: ``"sum"``, ``"mean"``, ``"max"`` or ``"min"``. The mean needs floating-point numbers.
 
         Raises:
             TypeError: a dtype that cannot be added.
+            ValueError: another ``op``.
             DisagreementError: shapes or dtypes differ.
         """
         if op not in ("sum", "mean", "max", "min"):
@@ -395,9 +396,7 @@ class Communicator:
             raise DisagreementError(f"{call}: the ranks do not make the same call\n{said}")
         return [theirs[1 : len(numbers) + 1] for theirs in records]
 
-    def reduce_in_place(
-        self, tensor: Tensor, op: Literal["sum", "max", "min"] = "sum", *, asynchronous: bool = False
-    ) -> Callable[[], None]:
+    def reduce_in_place(self, tensor: Tensor, op: str = "sum", *, asynchronous: bool = False) -> Callable[[], None]:
         """All-reduce a contiguous tensor in place, without any exchange before it.
 
         Returns:
