@@ -6,7 +6,7 @@ the ``Trainer``; its state, down to the order of the data and the random numbers
 resumes from. After Chainer's own design, with partial resumes that report instead of failing.
 """
 
-from toolkit.autograd.training import triggers
+from toolkit.autograd.training import extensions, triggers
 from toolkit.autograd.training.converters import concat_examples
 from toolkit.autograd.training.datasets import (
     ConcatenatedDataset,
@@ -81,6 +81,7 @@ __all__ = [
     "Updater",
     "concat_examples",
     "cross_validation_datasets",
+    "extensions",
     "get_current_reporter",
     "get_trigger",
     "make_extension",

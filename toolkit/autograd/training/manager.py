@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from toolkit.autograd import randomness
 from toolkit.autograd.training import state as states
 from toolkit.autograd.training.extension import PRIORITY_READER, Entry, name_of
 from toolkit.autograd.training.interval_triggers import get_trigger, has_come
@@ -96,7 +97,7 @@ class ExtensionsManager:
         self._outer: Any = None
         self._counted = 0
         self._phase = _OUTSIDE
-        self._resumed_random: tuple[int, Any] | None = None
+        self._resumed_random: tuple[torch.Generator, Any] | None = None
         self._iteration = _Iteration(self)
         self.stop_trigger = stop_trigger
         self._introduce()
@@ -299,8 +300,8 @@ class ExtensionsManager:
                 f"  actual:   {taken[0]} items taken by then"
             )
         if self._resumed_random is not None:
-            thread, saved = self._resumed_random
-            if thread != threading.get_ident():  # loaded in another thread, which has another default generator
+            loaded, saved = self._resumed_random
+            if loaded is not randomness.default():  # of another thread, or outside of `using_config(generator=…)`
                 states.restore_default_generator(saved)
             self._resumed_random = None
 

@@ -1,6 +1,5 @@
 """The state of a whole training run, and how it is put back into a run that may have changed since."""
 
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -201,8 +200,9 @@ class _Loading:
                 raise
             report = part.load_state_dict(saved)
         self.loaded.append(path)
-        for name, found in (("missing", self.missing), ("unexpected", self.unexpected), ("refused", self.refused)):
+        for name, found in (("missing", self.missing), ("unexpected", self.unexpected)):
             found += [f"{path}/{key}" for key in getattr(report, name, None) or ()]
+        self.refused += [f"{path}/{key}: another shape" for key in getattr(report, "misshapen", None) or ()]
 
     def _load_generators(self) -> None:
         saved = dict(self.state.get("random", {}))
@@ -218,7 +218,7 @@ class _Loading:
                 self.refused.append(f"{path}: {error}")
         self.unexpected += [f"random/{_name(name)}" for name in saved]
         if "default" in self.state.get("random", {}):
-            self.manager._resumed_random = (threading.get_ident(), self.state["random"]["default"])
+            self.manager._resumed_random = (randomness.default(), self.state["random"]["default"])
 
 
 def restore_default_generator(saved: Any) -> None:
