@@ -28,3 +28,14 @@ def define_by_run() -> Prediction:
         answer="which operations ran, and some of the arrays",
         explanation="Only the path taken matters, and each operation says which arrays its own rule needs.",
     )
+
+
+def training_the_chainer_way() -> Prediction:
+    """Ask what a convenience costs at every operation, for ``02_training_the_chainer_way``."""
+    return predict(
+        "A tape works on the arrays of several libraries. It can find out once which one it has, or ask anew at every "
+        "operation. If it asks, how much longer does an operation on ten numbers take, forward and backward?",
+        ["about 1 % longer", "about 10 % longer", "about 30 % longer", "about twice as long"],
+        answer="about twice as long",
+        explanation="To ask takes longer than to add ten numbers; what a tape does at every operation has to be cheap.",
+    )
