@@ -74,7 +74,7 @@ def rescale(group: GradientGroup, rates: Any) -> None:
             rates = [rate.to(gradient.dtype) for rate, gradient in zip(rates, group.gradients, strict=True)]
             torch._foreach_mul_(group.gradients, rates)
         else:
-            torch._foreach_mul_(group.gradients, rates.to(group.gradients[0].dtype))
+            torch._foreach_mul_(group.gradients, rates)
         return
     rates = rates if isinstance(rates, list) else [rates] * len(group.gradients)
     products = []

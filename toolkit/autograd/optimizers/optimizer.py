@@ -107,7 +107,7 @@ class Optimizer:
             self._join(parameter)
         return self
 
-    def add_hook(self, hook: Callable[..., Any], name: str | None = None, timing: str | None = None) -> None:
+    def add_hook(self, hook: Any, name: str | None = None, timing: str | None = None) -> None:
         """Call ``hook(optimizer, parameters)`` at each step, with the list of parameters that are updated in it.
 
         Args:

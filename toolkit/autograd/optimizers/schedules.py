@@ -6,7 +6,7 @@ A schedule has no state. In a plain loop ``optimizer.lr = schedule(optimizer.t)`
 
 import bisect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from toolkit.core.errors import argument_error
@@ -213,7 +213,7 @@ class MultiStep(Schedule):
     """
 
     initial: float
-    milestones: tuple[float, ...]
+    milestones: Sequence[float]
     gamma: float = 0.1
 
     def __post_init__(self) -> None:

@@ -132,6 +132,7 @@ class _Survey:
     def rule(self, prefix: str, saved: Mapping[str, Any], parameter: Any, optimizer: Any) -> bool:
         """Note what of a parameter's saved rule fits; return whether it can be put back."""
         found = len(self.missing) + len(self.misshapen)
+        loaded = len(self.loaded)
         self.counts(prefix, saved, ("t",))
         arrays = _mapping(saved.get("state"))
         for name in optimizer.state_names:
@@ -151,6 +152,9 @@ class _Survey:
         )
         hooks = parameter.update_rule.hooks if parameter.update_rule is not None else type(optimizer.hooks)()
         self.hooks(f"{prefix}hooks/", saved.get("hooks"), hooks)
+        if extra or not fits:
+            # Half a state would be worse than a fresh one.
+            del self.loaded[loaded:]
         return fits and not extra
 
 
