@@ -54,8 +54,8 @@ class Reader(L.Chain):
         for step in range(ROWS + WAIT):
             h = self.lstm(images[:, step] if step < ROWS else blank)
             if step == ROWS + WAIT - 1 - window:
-                h.unchain_backward()
-                self.lstm.c.unchain_backward()
+                for state in (self.lstm.h, self.lstm.c):
+                    state.unchain_backward()  # type: ignore[union-attr]
         return self.answer(h)
 
 
@@ -170,7 +170,8 @@ def describe(reading: Reading) -> str:
     )
     if window == whole:
         return f"{text}."
-    return f"{text}. Through all {whole} steps: {reading.accuracy[whole][-1]:.0f} % and {reading.kept[whole] / 1e6:.2f} MB."
+    best, most = reading.accuracy[whole][-1], reading.kept[whole] / 1e6
+    return f"{text}. Through all {whole} steps: {best:.0f} % and {most:.2f} MB."
 
 
 def explore_truncated_reader() -> View:
