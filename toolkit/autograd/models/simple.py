@@ -41,9 +41,7 @@ class MLP(ImageClassifier):
         hidden = (n_units, n_units) if isinstance(n_units, int) else tuple(n_units)
         widths = (in_size, *hidden, n_classes)
         with self.init_scope():
-            self.layers = Sequential(
-                *(Linear(widths[k], widths[k + 1], generator=generator) for k in range(len(hidden) + 1))
-            )
+            self.layers = Sequential(*(Linear(a, b, generator=generator) for a, b in itertools.pairwise(widths)))
 
     def forward(self, x: Any) -> Variable:
         """Return logits (samples, classes) for an array (samples, …), whose further axes are joined."""

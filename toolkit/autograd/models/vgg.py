@@ -12,7 +12,7 @@ from toolkit.autograd.models.classifier import ImageClassifier
 from toolkit.autograd.operations.elementwise import relu
 from toolkit.autograd.operations.pooling import max_pool2d
 from toolkit.autograd.operations.regularization import dropout
-from toolkit.autograd.operations.shaping import reshape
+from toolkit.autograd.operations.shaping import pad, reshape
 from toolkit.autograd.tape import Variable, as_variable
 from toolkit.core.errors import argument_error, require
 
@@ -99,8 +99,11 @@ class VGG(ImageClassifier):
             raise argument_error("VGG", "x", f"shape (samples, {self.channels}, height, width)", h.shape)
         for block in self.blocks:
             h = block(h)
-            # A border on odd sides keeps the last row and column; the largest element never lies on it.
-            h = max_pool2d(h, 2, padding=tuple(side % 2 for side in h.shape[2:]))
+            odd = [side % 2 for side in h.shape[2:]]
+            if any(odd):
+                # Zeros behind an odd side are never larger than what the rectifiers gave.
+                h = pad(h, ((0, 0), (0, 0), (0, odd[0]), (0, odd[1])))
+            h = max_pool2d(h, 2)
             h = dropout(h, self.dropout, generator=generator)
         h = reshape(h, (h.shape[0], math.prod(h.shape[1:])))
         h = dropout(relu(self.bn(self.fc1(h))), 0.5, generator=generator)

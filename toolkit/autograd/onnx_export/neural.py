@@ -99,21 +99,12 @@ def _mse(g: GraphBuilder, step: MergedStep) -> str:
 
 
 def _part(g: GraphBuilder, gates: str, number: int, step: MergedStep) -> str:
-    """Return one of the four gates, each as wide as the state."""
+    """Return one of the four parts of the gates, each as wide as the state, behind its nonlinearity."""
     units = (step.output.shape or ())[-1]
     assert isinstance(units, int)
     bounds = ([number * units], [(number + 1) * units], [-1])
-    return g.node("Slice", gates, *(g.integers(values) for values in bounds))
-
-
-@form("lstm_gates")
-def _lstm_gates(g: GraphBuilder, step: MergedStep) -> str:
-    (gates,) = operands(g, step)
-    width = (step.output.shape or ())[-1]
-    assert isinstance(width, int)
-    # The third quarter is the candidate for the memory, the only one that is no gate.
-    candidate = np.arange(width) // max(width // 4, 1) == 2
-    return g.node("Where", g.constant(candidate, bool), g.node("Tanh", gates), g.node("Sigmoid", gates))
+    part = g.node("Slice", gates, *(g.integers(values) for values in bounds))
+    return g.node("Tanh" if number == 2 else "Sigmoid", part)
 
 
 @form("lstm_cell")
