@@ -54,7 +54,7 @@ class LoadReport:
         return f"LoadReport({len(self.loaded)} loaded{'; ' + problems if problems else ''})"
 
 
-def flatten_state(state: Mapping[str, Any], operation: str = "flatten_state") -> dict[str, Any]:
+def flatten_state(state: Mapping[Any, Any], operation: str = "flatten_state") -> dict[str, Any]:
     """Return the leaves of nested dicts by path, ``{"l1": {"W": array}}`` as ``{"l1/W": array}``.
 
     An empty dict below the top is a leaf.

@@ -141,7 +141,7 @@ def _stored(operation: str, path: str, value: Any) -> Any:
         actual = f"{path}: {type(value).__name__} {getattr(value, 'dtype', '')!s}".rstrip()
         expected = "arrays of numbers, numbers, texts, None, and lists of the latter"
         raise argument_error(operation, "state", expected, actual, kind=TypeError)
-    return np.asarray(value, order="C")
+    return np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C")
 
 
 def _text_or(array: Any) -> Any:
