@@ -3,6 +3,7 @@
 import copy
 import pickle
 import socket
+import sys
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from toolkit.autograd.distributed import (
     create_multi_node_evaluator,
     create_multi_node_optimizer,
     example,
+    install_exception_hook,
     launch,
     multi_node_batch_normalization,
     process_group,
@@ -128,6 +130,28 @@ def test_an_unfit_environment_is_named(environment: dict[str, str], told: str, m
     with pytest.raises(LaunchError, match=f"{told}.*torchrun"):
         create_communicator()
     assert not dist.is_initialized()
+
+
+def test_a_group_of_somebody_else_is_used_and_left_alone() -> None:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        with process_group() as c:
+            assert (c.name, c.size) == ("flat", 1)
+        assert dist.is_initialized()
+        if torch.cuda.is_available():
+            with pytest.raises(LaunchError, match="cuda:nccl"):
+                create_communicator("pure_nccl")
+    finally:
+        dist.destroy_process_group()
+
+
+def test_the_exception_hook_reports_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: seen.append(error))
+    install_exception_hook()
+    error = ValueError("x")
+    sys.excepthook(ValueError, error, None)
+    assert seen == [(ValueError, error, None)]
 
 
 def test_a_communicator_stays_itself_in_copies(alone: Communicator) -> None:

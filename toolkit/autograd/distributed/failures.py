@@ -75,6 +75,7 @@ def guarded(operation: str, *, rank: int, members: Sequence[int], timeout: float
         else:
             reason = "a peer did not come to this call in time: it hangs, is stopped, or makes other calls"
         names = ", ".join(map(str, others))
+        # Not chained: torch's own words are in the last line, the rest of them would bury the reason.
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CommunicationError(
             f"{operation}: rank {rank} lost contact after {waited:.1f} s (timeout {timeout:g} s)\n"
@@ -82,4 +83,4 @@ def guarded(operation: str, *, rank: int, members: Sequence[int], timeout: float
             f"  look at: the last output of rank {names} and the launcher's exit codes; whether every rank makes the "
             "same calls in the same order; timeout=, if a rank is only slow\n"
             f"  torch:   {first_line[:200]}"
-        ) from error
+        ) from None

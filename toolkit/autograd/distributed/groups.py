@@ -19,6 +19,7 @@ from toolkit.autograd.distributed.failures import guarded, report_failure
 from toolkit.core.errors import argument_error
 
 _ENGINES = {"naive": "gloo", "flat": "gloo", "pure_nccl": "cpu:gloo,cuda:nccl"}
+_NEEDED = {"naive": ("cpu:gloo",), "flat": ("cpu:gloo",), "pure_nccl": ("cpu:gloo", "cuda:nccl")}
 _TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _OTHER_LAUNCHERS = {"OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpiexec", "SLURM_NTASKS": "srun"}
 _ours: dict[str, Any] = {}
@@ -39,7 +40,8 @@ def create_communicator(
 
     Start the script with ``torchrun --nproc_per_node=2 script.py`` (or ``python -m torch.distributed.run``).
     Without a launcher there is one process, and the communicator has size 1: no socket is opened, and every call
-    returns what it would with itself for company. Prefer :func:`process_group`, which also ends the group well.
+    returns what it would with itself for company. All ranks must make their communicators together. Prefer
+    :func:`process_group`, which also ends the group well.
 
     Args:
         name: ``"flat"`` (gloo, gradients in one buffer), ``"naive"`` (gloo, one call a parameter, to compare),
@@ -63,8 +65,10 @@ def create_communicator(
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     n_gpus = torch.cuda.device_count() if dist.is_nccl_available() else 0
+    engines = dist.get_backend_config() if dist.is_initialized() else None
     if name is None:
-        name = "pure_nccl" if n_gpus >= local_size else "flat"
+        wanted = n_gpus >= local_size if engines is None else "cuda:nccl" in engines
+        name = "pure_nccl" if wanted else "flat"
     device = torch.device("cpu")
     if name == "pure_nccl":
         if n_gpus <= local_rank:
@@ -72,8 +76,13 @@ def create_communicator(
             raise argument_error("create_communicator", "name", "'flat' or 'naive' without a GPU a process", actual)
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
-    if not dist.is_initialized():
+    if engines is None:
         _join(name, timeout)
+    elif any(engine not in engines for engine in _NEEDED[name]):
+        raise LaunchError(
+            f"create_communicator: {name!r} needs a process group with {' and '.join(_NEEDED[name])}, and there is one "
+            f"with {engines}; let this function make it, or init_process_group({_ENGINES[name]!r}, ...)"
+        )
     rank, size, store = 0, 1, None
     if dist.is_initialized():
         rank, size, store = dist.get_rank(), dist.get_world_size(), _ours.get("store")

@@ -125,9 +125,11 @@ def _start(folder: Path, rank: int, size: int) -> subprocess.Popen:
     # An outer launcher's rendezvous is not ours.
     for variable in ("MASTER_ADDR", "MASTER_PORT", "GROUP_RANK"):
         environment.pop(variable, None)
-    if "lo" in (name for _, name in socket.if_nameindex()):
-        # All are on this machine: nothing need listen to the network, nor the machine's name be known to it.
-        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    # All are on this machine: nothing need listen to the network, nor the machine's name be known to it.
+    interfaces = [name for _, name in socket.if_nameindex()]
+    for loopback in ("lo", "lo0"):
+        if loopback in interfaces:
+            environment.setdefault("GLOO_SOCKET_IFNAME", loopback)
     with (folder / f"output-{rank}").open("wb") as output, (folder / f"errors-{rank}").open("wb") as errors:
         return subprocess.Popen(
             [sys.executable, "-m", "toolkit.autograd.distributed.worker", str(folder)],

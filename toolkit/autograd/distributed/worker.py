@@ -5,6 +5,7 @@ import importlib
 import operator
 import os
 import pickle
+import shutil
 import sys
 import threading
 import traceback
@@ -56,12 +57,13 @@ def main(folder: Path) -> int:
     return status
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: Path) -> None:
     # The parent holds the other end of this pipe until it ends, however it ends.
     sys.stdin.buffer.read()
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(Path(sys.argv[1]),), daemon=True).start()
     sys.exit(main(Path(sys.argv[1])))
