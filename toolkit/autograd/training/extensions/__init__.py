@@ -24,6 +24,7 @@ from toolkit.autograd.training.extensions.shifts import (
     StepShift,
     WarmupShift,
 )
+from toolkit.autograd.training.extensions.snapshot import Snapshot
 
 __all__ = [
     "CosineShift",
@@ -43,6 +44,7 @@ __all__ = [
     "PrintReport",
     "ProgressBar",
     "Shift",
+    "Snapshot",
     "StepShift",
     "WarmupShift",
     "observe_lr",

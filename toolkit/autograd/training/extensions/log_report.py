@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.autograd.training.extension import Extension
+from toolkit.autograd.training.extensions.means import Means
 from toolkit.autograd.training.extensions.subjects import load_into, state_of
-from toolkit.autograd.training.reporter import DictSummary
 from toolkit.autograd.training.triggers import get_trigger
 from toolkit.core.errors import argument_error
 from toolkit.core.files import atomic_write
@@ -55,7 +55,7 @@ class LogReport(Extension):
         self._every = get_trigger(trigger)
         self._postprocess = postprocess
         self._log_name = log_name
-        self._summary = DictSummary()
+        self._means = Means()
         self._restored = False
         self.log: list[dict[str, Any]] = []
 
@@ -75,19 +75,19 @@ class LogReport(Extension):
         observation = trainer.observation
         if self._keys is not None:
             observation = {key: observation[key] for key in self._keys if key in observation}
-        self._summary.add(observation)
+        self._means.add(observation)
         if self._every(trainer):
             self._write(trainer)
 
     def _write(self, trainer: Any) -> None:
-        entry: dict[str, Any] = {name: float(value) for name, value in self._summary.compute_mean().items()}
+        entry: dict[str, Any] = {**self._means.compute_mean()}
         entry["epoch"] = trainer.epoch
         entry["iteration"] = trainer.iteration
         entry["elapsed_time"] = trainer.elapsed_time
         if self._postprocess is not None:
             self._postprocess(entry)
         self.log.append(entry)
-        self._summary = DictSummary()
+        self._means = Means()
         if self._log_name is not None:
             text = dump_log(self.log)
             with atomic_write(Path(trainer.out) / self._log_name.format(**entry), "w") as file:
@@ -95,15 +95,15 @@ class LogReport(Extension):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the entries and the half-filled mean."""
-        return {"log": dump_log(self.log), "summary": self._summary.state_dict(), "trigger": state_of(self._every)}
+        return {"log": dump_log(self.log), "means": self._means.state_dict(), "trigger": state_of(self._every)}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Take up what :meth:`state_dict` returned; parts that are missing stay as they are."""
         if "log" in state:
             self.log = parse_log(str(state["log"]), "LogReport.load_state_dict", "the state's log")
             self._restored = True
-        if "summary" in state:
-            self._summary.load_state_dict(state["summary"])
+        if "means" in state:
+            self._means.load_state_dict(state["means"])
         load_into(self._every, state.get("trigger"))
 
 

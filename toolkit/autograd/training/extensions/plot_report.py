@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.autograd.training.extension import Extension
+from toolkit.autograd.training.extensions.means import Means
 from toolkit.autograd.training.extensions.notebook import LiveHTML, has_widgets, in_notebook
 from toolkit.autograd.training.extensions.subjects import load_into, state_of
-from toolkit.autograd.training.reporter import DictSummary
 from toolkit.autograd.training.triggers import get_trigger
 from toolkit.core.errors import require
 from toolkit.core.files import atomic_write
@@ -76,7 +76,7 @@ class PlotReport(Extension):
         self._live = live
         self._log_y, self._title, self._y_label, self._size = log_y, title, y_label, size
         self._wanted = {*self._y_keys, x_key}
-        self._summary = DictSummary()
+        self._means = Means()
         self._points: dict[str, list[tuple[float, float]]] = {key: [] for key in self._y_keys}
         self._page: LiveHTML | None = None
         self._lines: dict[str, Any] = {}
@@ -119,13 +119,13 @@ class PlotReport(Extension):
             WriteError: the file cannot be written.
         """
         observation = trainer.observation
-        self._summary.add({key: observation[key] for key in self._wanted if key in observation})
+        self._means.add({key: observation[key] for key in self._wanted if key in observation})
         if self._every(trainer):
             self._add_point(trainer, observation)
 
     def _add_point(self, trainer: Any, observation: Mapping[str, Any]) -> None:
-        means = {key: float(value) for key, value in self._summary.compute_mean().items()}
-        self._summary = DictSummary()
+        means = self._means.compute_mean()
+        self._means = Means()
         if self._x_key in _AXES:
             x = trainer.epoch_detail if self._x_key == "epoch" else getattr(trainer, self._x_key)
         else:
@@ -274,7 +274,7 @@ class PlotReport(Extension):
         """Return the points and the half-filled mean."""
         return {
             "points": json.dumps(self._points),
-            "summary": self._summary.state_dict(),
+            "means": self._means.state_dict(),
             "trigger": state_of(self._every),
         }
 
@@ -283,6 +283,6 @@ class PlotReport(Extension):
         if "points" in state:
             loaded = json.loads(str(state["points"]))
             self._points = {key: [(x, y) for x, y in loaded.get(key, [])] for key in self._y_keys}
-        if "summary" in state:
-            self._summary.load_state_dict(state["summary"])
+        if "means" in state:
+            self._means.load_state_dict(state["means"])
         load_into(self._every, state.get("trigger"))
