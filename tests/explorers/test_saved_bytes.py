@@ -46,7 +46,7 @@ def test_the_sum_is_what_the_graph_says(network):
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("recomputed", [False, True])
 def test_every_byte_is_released(network, recomputed):
-    for window in WINDOWS if network == "recurrent net" else (0,):
+    for window in (0, 14) if network == "recurrent net" else (0,):
         cost = run_watched(network, recomputed, window)
         assert cost.curve[0] == cost.curve[-1] == 0 and min(cost.curve) == 0
 

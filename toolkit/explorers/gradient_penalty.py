@@ -21,7 +21,7 @@ from toolkit.datasets import load
 from toolkit.lessons import View, controls, style
 from toolkit.lessons.svg import Series, line_chart
 
-STEPS = 100
+STEPS = 60
 WEIGHTS = (0.0, 0.1, 1.0, 10.0)
 _HIGH, _LOW, _HIDDEN, _BATCH, _RATE = 3, 8, 32, 64, 1e-2
 
