@@ -24,7 +24,7 @@ from toolkit.autograd.training.extensions.shifts import (
     StepShift,
     WarmupShift,
 )
-from toolkit.autograd.training.extensions.snapshot import Snapshot
+from toolkit.autograd.training.extensions.snapshot import Snapshot, resume_from, snapshot_object
 
 __all__ = [
     "CosineShift",
@@ -50,4 +50,6 @@ __all__ = [
     "observe_lr",
     "observe_value",
     "read_log",
+    "resume_from",
+    "snapshot_object",
 ]
