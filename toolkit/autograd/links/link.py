@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Link"]
 
+_NOTHING: Any = object()
+
 
 class Link:
     """Parameters, persistent values and a ``forward``.
@@ -48,10 +50,13 @@ class Link:
     def __init__(self) -> None:
         """Make a link without parameters."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, x: Any = _NOTHING, /, *args: Any, **kwargs: Any) -> Any:
         """Return ``self.forward(...)``; an error about an argument says in which link it arose."""
         try:
-            return self.forward(*args, **kwargs)
+            # One argument, the usual case, is handed on at half the cost of any number.
+            if args or kwargs or x is _NOTHING:
+                return self.forward(*(() if x is _NOTHING else (x, *args)), **kwargs)
+            return self.forward(x)
         except Exception as error:
             locate(error, self)
             raise
