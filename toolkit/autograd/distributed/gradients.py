@@ -50,7 +50,7 @@ class Mean:
         """Wait until the sums are here, and make means of them."""
         for wait in self._waits:
             wait()
-        if self._waits:
+        if self._waits and (self._size > 1 or self._dtype is not None):
             self._buffers = [
                 (buffer if self._dtype is None else buffer.to(self._dtype)).div_(self._size) for buffer in self._buffers
             ]

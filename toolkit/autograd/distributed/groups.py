@@ -62,8 +62,7 @@ def create_communicator(
     if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
         raise argument_error("create_communicator", "timeout", "a positive number of seconds", repr(timeout))
     grad_dtype = _floating_dtype(allreduce_grad_dtype)
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local_rank, local_size = _number_in_environment("LOCAL_RANK", 0), _number_in_environment("LOCAL_WORLD_SIZE", 1)
     n_gpus = torch.cuda.device_count() if dist.is_nccl_available() else 0
     engines = dist.get_backend_config() if dist.is_initialized() else None
     if name is None:
@@ -187,7 +186,9 @@ def _join(name: str, timeout: float) -> None:
             f"create_communicator: {', '.join(present)} set but {', '.join(missing)} missing; start with: "
             "torchrun --nproc_per_node=N script.py (python -m torch.distributed.run), or unset them all for one process"
         )
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    rank, size = _number_in_environment("RANK", 0), _number_in_environment("WORLD_SIZE", 1)
+    if not rank < size:
+        raise LaunchError(f"create_communicator: RANK={rank} is not below WORLD_SIZE={size}")
     if size == 1 and name != "pure_nccl":
         return
     limit = datetime.timedelta(seconds=timeout)
@@ -195,6 +196,13 @@ def _join(name: str, timeout: float) -> None:
         store, rank, size = next(rendezvous("env://", rank, size, timeout=limit))
     store.set_timeout(limit)
     join_through(store, rank, size, name, timeout)
+
+
+def _number_in_environment(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal():
+        raise LaunchError(f"create_communicator: {name} in the environment is no number: {text!r}")
+    return int(text)
 
 
 def _report(error: BaseException) -> None:

@@ -122,6 +122,8 @@ def _start(folder: Path, rank: int, size: int) -> subprocess.Popen:
         "LOCAL_WORLD_SIZE": str(size),
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
     }
+    # As torchrun does: more threads than cores would only wait for each other.
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // size)))
     # An outer launcher's rendezvous is not ours.
     for variable in ("MASTER_ADDR", "MASTER_PORT", "GROUP_RANK"):
         environment.pop(variable, None)

@@ -1,6 +1,8 @@
 """Whether the ranks hold the same model, and how one rank's becomes that of all."""
 
+import functools
 import hashlib
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +10,7 @@ import torch
 
 from toolkit.autograd.distributed import arrays
 from toolkit.autograd.distributed.failures import DisagreementError
-from toolkit.autograd.places import is_array
+from toolkit.autograd.places import dtype_name, is_array
 
 _MOST_TOLD = 12
 
@@ -32,7 +34,8 @@ class Layout:
         return digest(self.entries)
 
 
-def digest(value: Any) -> int:
+@functools.lru_cache(maxsize=64)
+def digest(value: Hashable) -> int:
     """Return a hash of a value's ``repr``, an integer of 63 bits that is the same in every process."""
     return int.from_bytes(hashlib.sha256(repr(value).encode()).digest()[:8], "big") >> 1
 
@@ -121,9 +124,14 @@ def _broadcast_values(communicator: Any, model: Any, root: int) -> None:
 
 def _kind(value: Any) -> tuple[tuple[int, ...], str]:
     if is_array(value):
-        return tuple(value.shape), str(value.dtype).rsplit(".", 1)[-1]
+        return tuple(value.shape), _dtype_name(value.dtype)
     # A number may have another value, or not be there yet, on another rank.
     return (), "value"
+
+
+@functools.cache
+def _dtype_name(dtype: Any) -> str:
+    return dtype_name(dtype)
 
 
 def _bits(value: Any) -> bytes:
