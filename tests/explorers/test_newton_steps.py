@@ -29,8 +29,8 @@ def test_both_go_down_and_newton_arrives(name):
 
 
 def test_rosenbrocks_lowest_point():
-    np.testing.assert_allclose(descend("curved valley").newton[-1], [1, 1], atol=1e-8)
-    assert descend("curved valley").condition == pytest.approx(2508, rel=1e-3)
+    np.testing.assert_allclose(descend("Rosenbrock valley").newton[-1], [1, 1], atol=1e-8)
+    assert descend("Rosenbrock valley").condition == pytest.approx(2508, rel=1e-3)
 
 
 def test_conjugate_gradients_solve_a_quadratic():
@@ -52,7 +52,7 @@ def test_where_the_surface_bends_down_the_slope_is_followed():
     assert not direction.any() and not asked
 
 
-@pytest.mark.parametrize("arguments", [("plane",), ("curved valley", -1)])
+@pytest.mark.parametrize("arguments", [("plane",), ("Rosenbrock valley", -1)])
 def test_out_of_range(arguments):
     with pytest.raises(ValueError, match="descend"):
         descend(*arguments)
@@ -61,12 +61,12 @@ def test_out_of_range(arguments):
 def test_view():
     view = explore_newton_steps()
     assert view.error is None and "After 4 steps" in view.text
-    view.controls["surface"].value = "curved valley"
+    view.controls["surface"].value = "Rosenbrock valley"
     view.controls["step"].value = 0
     assert view.error is None and "After 0 steps" in view.text
     view.controls["step"].value = STEPS
     assert view.error is None and "Newton's method is 0 above" in view.text
-    assert "802   −400" in draw(compute("curved valley", STEPS)).to_string()
+    assert "802   −400" in draw(compute("Rosenbrock valley", STEPS)).to_string()
 
 
 def test_the_words_are_the_same_each_time():

@@ -21,8 +21,8 @@ from toolkit.core.errors import require
 
 LIBRARIES = ("numpy", "torch")
 RECORDS = {
-    "nodes": "one node a result",
-    "split": "variable and function nodes",
+    "nodes": "two objects a result",
+    "split": "three objects a result",
     "closures": "a closure in each result",
 }
 _next_order = itertools.count(0, -1).__next__
@@ -34,8 +34,9 @@ class Design:
 
     Attributes:
         library: ``"numpy"`` or ``"torch"``: whose arrays it computes on.
-        record: a key of :data:`RECORDS`. ``"nodes"`` is this toolkit's way, ``"split"`` Chainer's,
-            ``"closures"`` that of micrograd and many teaching engines.
+        record: a key of :data:`RECORDS`. ``"nodes"`` is this toolkit's way, a variable and a node;
+            ``"split"`` Chainer's, a variable, its node and a function node; ``"closures"`` that of micrograd and many
+            teaching engines.
         lookup: ask ``array_api_compat.array_namespace`` at every operation and every backward rule.
         plain_tanh: the gradient of tanh as ``g * (1 - y * y)``, where the library may have one function for it.
     """

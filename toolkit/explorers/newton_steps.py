@@ -91,7 +91,7 @@ SURFACES: Mapping[str, Surface] = {
         (3.5, 0.5),
         ((-1.0, 4.0), (-0.5, 6.0)),
     ),
-    "curved valley": Surface(
+    "Rosenbrock valley": Surface(
         "Rosenbrock's function, (1 − x)² + 100 (y − x²)²",
         ("x", "y"),
         _valley,

@@ -422,20 +422,20 @@ def describe(cost: Cost) -> str:
     peak = readable_bytes(cost.full_peak)
     everything = f"With everything kept the {cost.network} holds {peak} at its peak, most of it by {most}"
     if not (cost.recomputed or cost.window):
-        return f"{everything}; {cost.operations} operations run forward."
+        return f"{everything}; {cost.operations:,} operations run forward."
     ways = ["blocks recomputed"] * cost.recomputed
     ways += [f"the history cut every {cost.window} row{'s' if cost.window > 1 else ''}"] * bool(cost.window)
     of_what = " of the recurrent weights" if cost.network == "recurrent net" else ""
     return (
-        f"{everything}; with {' and '.join(ways)} it holds {readable_bytes(cost.peak)}. {cost.operations} operations "
-        f"run forward instead of {cost.full_operations}, and the gradient{of_what} {_gradient_words(cost)}."
+        f"{everything}; with {' and '.join(ways)} it holds {readable_bytes(cost.peak)}. {cost.operations:,} operations "
+        f"run forward instead of {cost.full_operations:,}, and the gradient{of_what} {_gradient_words(cost)}."
     )
 
 
 def explore_saved_bytes() -> View:
     """Return a view of the bytes a network keeps, with recomputation and truncation to switch on."""
     network = controls.toggle("network", list(NETWORKS))
-    recomputed = controls.checkbox("recompute each block (checkpoint)", True)
+    recomputed = controls.checkbox("recompute blocks (checkpoint)", True)
     windows = {"never": 0} | {f"every {n} row{'s' if n > 1 else ''}": n for n in WINDOWS if n}
     window = controls.choice("cut the history", windows)
 

@@ -128,7 +128,7 @@ def make_nothing():
         (Narrow, False, "(32, 64)"),
         (Short, False, "shape (5, 10)"),
         (Broken, False, "l3"),
-        (Empty, False, "no parameters"),
+        (Empty, None, "Not answered yet"),
         (Right(), False, "not a model made from it"),
         (lambda: 3, False, "links.Chain"),
         (3, False, "class"),

@@ -62,6 +62,8 @@ def lazy_chain(answer: Any) -> Verdict:
             raise NotImplementedError
         return Verdict(False, f"Expected a links.Chain, got {type(model).__name__}: derive the class from links.Chain.")
     before = dict(model.namedparams())
+    if not before and type(model).forward is links.Link.forward:
+        raise NotImplementedError  # the class as the lesson gives it
     objection = _paths_objection(before, "Before the first call")
     if objection:
         return objection
