@@ -123,11 +123,11 @@ def test_the_configured_generator_is_drawn_from():
 
 
 def test_no_global_generator_is_touched():
-    state, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    state, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()
     for initializer in RANDOM:
         initializer((3, 3))
     assert torch.equal(torch.get_rng_state(), state)
-    assert np.array_equal(np.random.get_state()[1], numpys)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], numpys)
 
 
 @pytest.mark.parametrize(

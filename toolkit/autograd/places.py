@@ -56,10 +56,17 @@ class Place:
         if kept and dtype_name(array.dtype) == "bfloat16":
             raise argument_error("Place", "array", f"a dtype that {self.library} has", "bfloat16", kind=TypeError)
         if type(array) is not type(self.sample) or source.device(array) != self.device:
-            array = self.backend.from_numpy(source.to_numpy(array), self.sample)
+            # CuPy makes arrays on its current device.
+            with self.device if self.library == "cupy" else contextlib.nullcontext():
+                array = self.backend.from_numpy(source.to_numpy(array), self.sample)
         if not kept and array.dtype != self.sample.dtype:
             array = self.backend.astype(array, self.sample)
         return self.backend.copy(array) if copy else array
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.library == "cupy":
+            return named_place, (self.library, self.device.id, self.dtype)
+        return super().__reduce_ex__(protocol)
 
     def with_dtype(self, dtype: Any) -> "Place":
         """Return the same library and device with another floating-point dtype.
@@ -146,7 +153,9 @@ def named_place(library: str, device: Any = None, dtype: Any = "float32") -> Pla
             import cupy
         except ImportError as error:
             raise argument_error("arrays", "library", "an installed library", "cupy, which is not installed") from error
-        index = resolve_device("cuda" if device is None else device).index or 0
+        # A CuPy device has its number as ``id``.
+        index = getattr(device, "id", None)
+        index = resolve_device("cuda" if device is None else device).index or 0 if index is None else index
         with cupy.cuda.Device(index):
             sample = cupy.zeros(0, dtype=_host_dtype(name, library))
         return Place("cupy", sample.device, name, sample)

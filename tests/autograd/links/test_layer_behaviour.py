@@ -132,7 +132,7 @@ def test_a_checkpoint_updates_running_statistics_once(library, lazy, finetune):
         y = wrap(lambda v, link=link: F.tanh(link(v, finetune=finetune)), leaf)
         F.sum(y * y).backward()
         found.append([library.host(value) for value in (link.avg_mean, link.avg_var, leaf.grad, link.gamma.grad)])
-        assert link.N == (1 if finetune else 0)
+        assert (link.N == 1) is finetune
     for direct, again in zip(*found, strict=True):
         np.testing.assert_allclose(again, direct, rtol=1e-12)
 

@@ -489,3 +489,13 @@ def test_sequential_hands_tuples_on():
 def test_sequential_repeats_its_functions_too():
     net = L.Sequential(L.Linear(2, 2), F.relu).repeat(2)
     assert len(net.flatten()) == 4 and net(torch.ones(1, 2)).shape == (1, 2)
+
+
+def test_walks_agree():
+    shared = L.Linear(2, 2)
+    net = L.Chain(a=L.Sequential(shared, F.relu, L.LSTM(2, 2)), b=shared, c=L.ChainList(L.BatchNormalization(), shared))
+    assert list(net.links()) == [link for _, link in net.namedlinks()]
+    assert list(net.links(skipself=True)) == [link for _, link in net.namedlinks(skipself=True)]
+    for every in (True, False):
+        pairs = zip(net.params(every), net.namedparams(every), strict=True)
+        assert all(parameter is named for parameter, (_, named) in pairs)

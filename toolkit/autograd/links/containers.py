@@ -77,6 +77,10 @@ class Chain(Link):
         own = self.__dict__
         return [(name, own[name]) for name in self._children]
 
+    def _child_links(self) -> list[Link]:
+        own = self.__dict__
+        return [own[name] for name in self._children]
+
     def _shared_copy(self, made: dict[int, Any]) -> Link:
         if id(self) in made:
             return made[id(self)]
@@ -180,6 +184,9 @@ class ChainList(Link):
 
     def _child_items(self) -> list[tuple[str, Link]]:
         return [(str(position), item) for position, item in enumerate(self._items) if isinstance(item, Link)]
+
+    def _child_links(self) -> list[Link]:
+        return [item for item in self._items if isinstance(item, Link)]
 
     def _text_items(self) -> list[tuple[str, Any]]:
         return [(str(position), item) for position, item in enumerate(self._items)]

@@ -50,13 +50,13 @@ class Link:
     def __init__(self) -> None:
         """Make a link without parameters."""
 
-    def __call__(self, x: Any = _NOTHING, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, _first: Any = _NOTHING, /, *args: Any, **kwargs: Any) -> Any:
         """Return ``self.forward(...)``; an error about an argument says in which link it arose."""
         try:
             # One argument, the usual case, is handed on at half the cost of any number.
-            if args or kwargs or x is _NOTHING:
-                return self.forward(*(() if x is _NOTHING else (x, *args)), **kwargs)
-            return self.forward(x)
+            if args or kwargs or _first is _NOTHING:
+                return self.forward(*(() if _first is _NOTHING else (_first, *args)), **kwargs)
+            return self.forward(_first)
         except Exception as error:
             locate(error, self)
             raise
@@ -170,6 +170,10 @@ class Link:
         """Return the children with their names, in the order they were registered."""
         return []
 
+    def _child_links(self) -> list["Link"]:
+        """Return the children in the order they were registered."""
+        return []
+
     def _child_names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self._child_items())
 
@@ -188,11 +192,19 @@ class Link:
 
     def links(self, skipself: bool = False) -> Iterator["Link"]:
         """Yield every link of the tree once, parents first."""
-        return (link for _, link in self.namedlinks(skipself))
+        pending: list[Link] = [self]
+        seen: set[int] = set()
+        while pending:
+            link = pending.pop()
+            if id(link) not in seen:
+                seen.add(id(link))
+                if link is not self or not skipself:
+                    yield link
+                pending.extend(reversed(link._child_links()))
 
     def children(self) -> Iterator["Link"]:
         """Yield the links right below, each once."""
-        return iter({id(child): child for _, child in self._child_items()}.values())
+        return iter({id(child): child for child in self._child_links()}.values())
 
     def namedparams(self, include_uninitialized: bool = True) -> Iterator[tuple[str, Parameter]]:
         """Yield ``(path, parameter)`` of the whole tree, each parameter once: ``("/l1/W", …)``."""
@@ -205,8 +217,15 @@ class Link:
                     yield f"{path.rstrip('/')}/{name}", parameter
 
     def params(self, include_uninitialized: bool = True) -> Iterator[Parameter]:
-        """Yield every parameter of the tree once."""
-        return (parameter for _, parameter in self.namedparams(include_uninitialized))
+        """Yield every parameter of the tree once, in the order of :meth:`namedparams`."""
+        seen: set[int] = set()
+        for link in self.links():
+            own = link.__dict__
+            for name in link._params:
+                parameter = own[name]
+                if id(parameter) not in seen and (include_uninitialized or parameter.data is not None):
+                    seen.add(id(parameter))
+                    yield parameter
 
     def namedpersistents(self) -> Iterator[tuple[str, Any]]:
         """Yield ``(path, value)`` of the persistent values of the whole tree."""
