@@ -60,6 +60,12 @@ def test_clipping_of_nothing(link):
     assert np.all([np.all(np.array(values) == 0) for values in only(O.GradientClipping(1.0), link)])
 
 
+def test_one_array_as_the_gradient_of_two(library, bare):
+    made = bare([library.array(np.zeros(1)), library.array(np.zeros(1))])
+    made.p0.grad = made.p1.grad = library.array(np.array([1.0]))
+    np.testing.assert_allclose(only(O.GradientClipping(0.5**0.5), made), [[0.5], [0.5]])
+
+
 def test_clipping_passes_nan_on(link):
     link.p0.grad[0] = math.nan
     assert all(np.isnan(values).all() for values in only(O.GradientClipping(1.0), link))
@@ -250,6 +256,8 @@ def test_names_of_hooks(bare):
     optimizer.remove_hook("WeightDecay")
     with pytest.raises(KeyError, match="WeightDecay"):
         optimizer.remove_hook("WeightDecay")
+    with pytest.raises(ValueError, match="slashes"):
+        optimizer.add_hook(O.Lasso(0.1), name="a/b")
     with pytest.raises(TypeError, match="call"):
         optimizer.add_hook(3)
     with pytest.raises(ValueError, match="during"):

@@ -71,6 +71,14 @@ def test_an_optimizer_without_a_link():
         O.SGD().update()
 
 
+def test_a_loss_that_is_none(bare):
+    optimizer = O.SGD().setup(bare([torch.ones(1)]))
+    for loss in (None, 1.0, torch.ones(())):
+        with pytest.raises(TypeError, match="lossfun"):
+            optimizer.update(lambda loss=loss: loss)
+    assert optimizer.t == 0
+
+
 def test_lazily_sized_parameters_join_when_they_have_a_size(bare):
     link = L.Linear(None, 2)
     optimizer = O.Adam(lr=0.1).setup(link)

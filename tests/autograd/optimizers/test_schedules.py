@@ -109,9 +109,15 @@ def test_a_schedule_of_one_parameter(bare):
     assert (link.p0.update_rule.momentum, link.p1.update_rule.momentum) == (0.25, 0.5)
 
 
-def test_a_schedule_of_nothing(bare):
+@pytest.mark.parametrize("name", ["momentum", "t", "enabled"])
+def test_a_schedule_of_what_is_no_hyperparameter(name, bare):
     link = bare([torch.ones(1)])
+    link.p0.grad = torch.ones(1)
     optimizer = O.SGD().setup(link)
-    optimizer.add_hook(O.Scheduled(S.Constant(0.25), "momentum"))
-    with pytest.raises(ValueError, match="momentum"):
+    optimizer.add_hook(O.Scheduled(S.Constant(0.25), name))
+    with pytest.raises(ValueError, match=name):
+        optimizer.update()
+    optimizer.remove_hook(f"Scheduled({name})")
+    link.p0.update_rule.add_hook(O.Scheduled(S.Constant(0.25), name))
+    with pytest.raises(ValueError, match=name):
         optimizer.update()

@@ -38,6 +38,7 @@ class GradientGroup:
 def by_library(parameters: list[Any]) -> list[GradientGroup]:
     """Return the parameters that have a gradient, gathered."""
     groups: dict[Any, GradientGroup] = {}
+    seen: set[int] = set()
     for parameter in parameters:
         gradient = parameter.grad
         if gradient is None:
@@ -45,6 +46,10 @@ def by_library(parameters: list[Any]) -> list[GradientGroup]:
         backend = backend_of_type(type(gradient))
         # A number is what NumPy makes of an array without axes that was scaled by hand.
         gradient = backend.as_array(gradient, parameter.data)
+        if id(gradient) in seen:
+            # Put there by hand for two parameters; a change in place would count twice.
+            gradient = parameter.grad = backend.copy(gradient)
+        seen.add(id(gradient))
         key = (backend.name, gradient.dtype, backend.device(gradient))
         group = groups.get(key)
         if group is None:

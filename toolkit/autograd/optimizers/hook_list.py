@@ -29,7 +29,7 @@ class HookList:
 
         Raises:
             TypeError: the hook cannot be called.
-            ValueError: another timing, a name that is taken.
+            ValueError: another timing, a name that is taken or holds a slash.
         """
         if not callable(hook):
             raise argument_error("add_hook", "hook", "something to call", type(hook).__name__, kind=TypeError)
@@ -38,6 +38,8 @@ class HookList:
         timing = timing or getattr(hook, "timing", "pre")
         if timing not in _TIMINGS:
             raise argument_error("add_hook", "timing", "'pre' or 'post'", repr(timing))
+        if not name or "/" in name:
+            raise argument_error("add_hook", "name", "a name without slashes", repr(name))
         if name in self._hooks:
             raise argument_error("add_hook", "name", "a name that is not taken (give name=…)", repr(name))
         self._hooks[name] = (hook, timing)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from toolkit.autograd.optimizers.gradients import add_scaled, by_library, norms, rescale, total_norm
+from toolkit.autograd.optimizers.update_rule import UpdateRule
 from toolkit.autograd.places import place_of
 from toolkit.autograd.randomness import source
 from toolkit.core.errors import argument_error, require
@@ -203,9 +204,10 @@ class Scheduled:
         self.name = f"Scheduled({hyperparameter})"
 
     def __call__(self, owner: Any, parameters: list[Any]) -> None:
-        if not hasattr(owner, self.hyperparameter):
-            actual = f"{self.hyperparameter!r} for {owner!r}"
-            raise argument_error("Scheduled", "hyperparameter", "a hyper-parameter of the optimizer", actual)
+        names = owner.shared if isinstance(owner, UpdateRule) else owner.hyperparameters
+        if self.hyperparameter not in names:
+            expected = f"one of {', '.join(names)}"
+            raise argument_error("Scheduled", "hyperparameter", expected, repr(self.hyperparameter))
         setattr(owner, self.hyperparameter, self.schedule(owner.t))
 
 

@@ -13,6 +13,7 @@ from toolkit.autograd.optimizers.hyperparameters import Hyperparameter, Hyperpar
 from toolkit.autograd.optimizers.state import load_state, saved_state
 from toolkit.autograd.optimizers.update_rule import UpdateRule
 from toolkit.autograd.states import LoadReport
+from toolkit.autograd.tape import Variable
 from toolkit.core.errors import argument_error
 
 __all__ = ["Optimizer", "TensorGroup"]
@@ -150,6 +151,7 @@ class Optimizer:
 
         Raises:
             RuntimeError: :meth:`setup` has not been called, or another optimizer has taken a parameter over.
+            TypeError: ``lossfun`` returns no Variable.
             ValueError: a gradient does not fit its parameter; nothing has been changed.
         """
         if self.target is None:
@@ -158,6 +160,9 @@ class Optimizer:
         if lossfun is not None:
             self.target.cleargrads()
             loss = lossfun(*args, **kwargs)
+            if not isinstance(loss, Variable):
+                expected = "a function that returns the loss, a Variable"
+                raise argument_error("update", "lossfun", expected, type(loss).__name__, kind=TypeError)
             loss.backward()
         parameters = self._ready()
         for hook in self.hooks.pre:
