@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from toolkit.core.errors import argument_error, require
 
 _UNITS = ("epoch", "iteration")
@@ -244,11 +246,10 @@ def _check_unit(operation: str, unit: object) -> None:
 
 def _exact(operation: str, argument: str, value: Any, unit: str) -> Fraction:
     """Return the fraction that the user meant: 1/10 for ``0.1``."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
-        try:
-            value = value.item()  # NumPy's numbers
-        except AttributeError:
-            raise argument_error(operation, argument, "a number", repr(value), kind=TypeError) from None
+        raise argument_error(operation, argument, "a number", repr(value), kind=TypeError)
     require(math.isfinite(value), operation, argument, "a finite number", value)
     exact = Fraction(value)
     simple = exact.limit_denominator(1_000_000)

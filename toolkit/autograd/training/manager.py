@@ -399,8 +399,8 @@ class ExtensionsManager:
                 entry.hook("on_error", self, error, error.__traceback__)
             except Exception as second:
                 error.add_note(f"extension {entry.name!r} failed on this error: {type(second).__name__}: {second}")
-        for second in self._finalize():
-            error.add_note(f"finalizing failed: {type(second).__name__}: {second}")
+        for further in self._finalize():
+            error.add_note(f"finalizing failed: {type(further).__name__}: {further}")
 
     def _refuse_when_ended(self) -> None:
         if self._ended:

@@ -107,7 +107,7 @@ class MultiprocessIterator(SerialIterator):
     def _opened(self) -> DataLoader:
         method = self.start_method or _safe_start_method()
         loader: DataLoader = DataLoader(
-            _Items(self.dataset),
+            _Items(self.dataset),  # type: ignore[arg-type]
             batch_sampler=_Stream(self),  # type: ignore[arg-type]
             num_workers=self.n_workers,
             prefetch_factor=self.n_prefetch,

@@ -65,9 +65,13 @@ class Updater:
         raise NotImplementedError(f"{type(self).__name__} does not say how to update: write its update_core()")
 
     def advance(self) -> None:
-        """Count one finished update."""
+        """Count one finished update, and tell the optimizers when it finished an epoch."""
         self.iteration += 1
         self.previous_progress, self.progress = self.progress, self.position()
+        if self.optimizers and self.is_new_epoch:
+            for optimizer in self.optimizers.values():
+                if hasattr(optimizer, "new_epoch"):
+                    optimizer.new_epoch()
 
     def position(self) -> Progress:
         """Return how far the data have been read, which may be further than the last finished update."""
@@ -181,14 +185,6 @@ class StandardUpdater(Updater):
             optimizer.update(loss, **batch)
         else:
             optimizer.update(loss, batch)
-
-    def advance(self) -> None:
-        """Count one finished update, and tell the optimizers when it finished an epoch."""
-        super().advance()
-        if self.is_new_epoch:
-            for optimizer in self.optimizers.values():
-                if hasattr(optimizer, "new_epoch"):
-                    optimizer.new_epoch()
 
 
 def _named(parts: Any) -> dict[str, Any]:
