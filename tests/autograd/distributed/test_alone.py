@@ -271,6 +271,9 @@ def test_batch_normalization_alone_is_batch_normalization(alone: Communicator) -
     for bad in (x[0, 0], x[:1, :, :1]):
         with pytest.raises(ValueError, match="multi_node_batch_normalization"):
             multi_node_batch_normalization(bad, communicator=alone)
+    for options in ({"momentum": 2.0}, {"eps": -1.0}, {"running_mean": torch.zeros(3, dtype=torch.float64)}):
+        with pytest.raises(ValueError, match="multi_node_batch_normalization"):
+            multi_node_batch_normalization(x, communicator=alone, **options)
     with pytest.raises(TypeError, match="gamma"):
         multi_node_batch_normalization(x, torch.ones(3), communicator=alone)
     link = MultiNodeBatchNormalization(None, alone)

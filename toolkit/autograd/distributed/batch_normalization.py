@@ -1,5 +1,6 @@
 """Batch normalization with the statistics of the batch that all processes share."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -100,17 +101,26 @@ def multi_node_batch_normalization(
     x = floating(_NAME, "x", x)
     if x.ndim < 2:
         raise argument_error(_NAME, "x", "shape (samples, channels, ...)", x.shape)
+    if not isinstance(momentum, float | int) or not 0 <= momentum <= 1:
+        raise argument_error(_NAME, "momentum", "a number from 0 to 1", repr(momentum))
+    if not isinstance(eps, float | int) or not 0 <= eps < math.inf:
+        raise argument_error(_NAME, "eps", "a finite number, 0 or more", repr(eps))
+    if (running_mean is None) != (running_var is None):
+        raise argument_error(_NAME, "running_mean, running_var", "both or neither", "one of them")
     own = x.shape[1:2]
     gamma, beta = shaped(_NAME, "gamma", gamma, own, x), shaped(_NAME, "beta", beta, own, x)
+    running = [
+        shaped(_NAME, name, value, own, x)
+        for name, value in (("running_mean", running_mean), ("running_var", running_var))
+    ]
     mean, variance, count = _statistics(arrays.to_tensor(x.data, _NAME, "x"), communicator)
     if count == 1 and own[0]:
         raise argument_error(_NAME, "x", "more than one value a channel on all ranks together", "1")
     if count and not config.in_recomputing:
         unbiased = variance * (count / max(1, count - 1))
-        for name, running, value in (("running_mean", running_mean, mean), ("running_var", running_var, unbiased)):
-            known = shaped(_NAME, name, running, own, x)
+        for known, value in zip(running, (mean, unbiased), strict=True):
             if known is not None:
-                old = arrays.to_tensor(known.data, _NAME, name)
+                old = arrays.to_tensor(known.data, _NAME, "running")
                 arrays.write_into(known.data, (old * (1.0 - momentum) + value * momentum).to(old.dtype))
     inverse = torch.rsqrt(variance + eps)
     params = {"communicator": communicator, "count": count, "eps": float(eps)}

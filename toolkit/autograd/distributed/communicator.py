@@ -420,6 +420,9 @@ class Communicator:
         """Return every rank's tensor, all of one shape and dtype, without any exchange before it."""
         if self.size == 1:
             return [tensor]
+        if tensor.is_cuda and self.device.type == "cpu":
+            # gloo adds on a GPU, and does no more there.
+            return [theirs.to(tensor.device) for theirs in self.gather_alike(tensor.cpu(), call)]
         gathered = [torch.empty_like(tensor) for _ in self.members]
         with self._guarded(call):
             dist.all_gather(gathered, tensor, group=self._group)

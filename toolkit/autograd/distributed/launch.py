@@ -190,7 +190,8 @@ def _account(folder: Path, workers: list, reports: list, late: list[int], timeou
             if rank in late:
                 what = "had not ended and was stopped"
             elif code < 0:
-                what = f"was killed by {signal.Signals(-code).name}"
+                name = signal.Signals(-code).name
+                what = f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
             else:
                 what = f"ended with exit code {code} and no report"
             last = "\n".join(_text(folder / f"errors-{rank}").rstrip().splitlines()[-_LAST_LINES:])
