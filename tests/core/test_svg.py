@@ -11,11 +11,12 @@ from matplotlib.ft2font import FT2Font, LoadFlags
 from PIL import Image
 
 from toolkit.core.svg import Svg, png_bytes
+from toolkit.core.svg_raster import _few_colours
 from toolkit.core.text_width import shorten, text_width
 
 
 def pixels(png: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA").convert("RGB"))
 
 
 def everything() -> Svg:
@@ -96,7 +97,20 @@ def test_png_shows_each_shape_where_the_svg_has_it():
 def test_png_is_reproducible_and_without_metadata():
     first, second = everything().to_png(), everything().to_png()
     assert first == second
-    assert Image.open(io.BytesIO(first)).info == {}
+    assert set(Image.open(io.BytesIO(first)).info) <= {"transparency"}
+
+
+def test_a_palette_keeps_every_shade_and_photographs_keep_all_theirs():
+    ramp = np.zeros((40, 60, 4), np.uint8)
+    ramp[..., 0], ramp[..., 1] = np.arange(60) * 4, np.arange(40)[:, None] * 6
+    ramp[..., 3] = 255
+    few = _few_colours(ramp)
+    assert few.mode == "P"
+    assert np.abs(np.asarray(few.convert("RGBA")).astype(int) - ramp).max() <= 16
+    exact = _few_colours(ramp[::8, ::8])
+    assert (np.asarray(exact.convert("RGBA")) == ramp[::8, ::8]).all()
+    photograph = np.random.default_rng(0).integers(256, size=(80, 80, 4), dtype=np.uint8)
+    assert (np.asarray(_few_colours(photograph)) == photograph).all()
 
 
 def test_scale_sets_the_number_of_pixels():
@@ -108,7 +122,8 @@ def test_one_picture_in_another():
     inner = everything()
     outer = Svg(200, 200, alt="outer")
     outer.place(60, 100, inner)
-    assert (pixels(outer.to_png())[202:358, 122:358] == pixels(inner.to_png())[2:158, 2:238]).all()
+    placed, alone = pixels(outer.to_png())[202:358, 122:358], pixels(inner.to_png())[2:158, 2:238]
+    assert np.abs(placed.astype(int) - alone).max() <= 8, "but for the shades that a palette rounds"
     assert len(inner._shapes) * 1 + 1 == len(outer._shapes)
 
 

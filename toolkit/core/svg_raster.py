@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from PIL import Image
 from toolkit.core.svg import Svg, _Image, _Path, _Text
 
 _CODES = {"M": [Path.MOVETO], "L": [Path.LINETO], "C": [Path.CURVE4] * 3, "Z": [Path.CLOSEPOLY]}
+_MOST_SHADES = 4096
 _ANCHORS: dict[str, Any] = {"start": "left", "middle": "center", "end": "right"}
 
 
@@ -42,8 +44,33 @@ def rasterise(picture: Svg, scale: float) -> bytes:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).save(buffer, "png", compress_level=9)
+    _few_colours(np.asarray(canvas.buffer_rgba())).save(buffer, "png", compress_level=9)
     return buffer.getvalue()
+
+
+def _few_colours(pixels: UInt8[np.ndarray, "height width 4"]) -> Image.Image:
+    """Return an image with a palette where the pixels are a chart's, which makes a file of a third the size.
+
+    Its colours are the 128 commonest and then, one by one, the shade farthest from all chosen so far; what is left,
+    shades at the edges of letters and lines, becomes the nearest of them. Photographs stay as they are.
+    """
+    colours, which, counts = np.unique(
+        np.ascontiguousarray(pixels).view(np.uint32).ravel(), return_inverse=True, return_counts=True
+    )
+    if len(colours) > _MOST_SHADES:
+        return Image.fromarray(pixels)
+    shades = colours.view(np.uint8).reshape(-1, 4).astype(float)
+    chosen = list(np.argsort(-counts, kind="stable")[:128])
+    distances = ((shades[:, None] - shades[chosen]) ** 2).sum(2)
+    nearest, distance = distances.argmin(1), distances.min(1)
+    while len(chosen) < min(256, len(shades)):
+        farthest = int(distance.argmax())
+        closer = (away := ((shades - shades[farthest]) ** 2).sum(1)) < distance
+        nearest[closer], distance[closer] = len(chosen), away[closer]
+        chosen.append(farthest)
+    image = Image.fromarray(nearest.astype(np.uint8)[which].reshape(pixels.shape[:2]))
+    image.putpalette(shades[chosen].astype(np.uint8).tobytes(), "RGBA")
+    return image
 
 
 def _path(shape: _Path, flip: Affine2D, scale: float) -> PathPatch:
