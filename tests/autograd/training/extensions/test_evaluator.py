@@ -141,18 +141,18 @@ def test_it_leaves_no_trace():
 
         def traces():
             gradients = {path: parameter.grad.clone() for path, parameter in model.namedparams()}
-            persistents = {path: np.array(value) for path, value in model.namedpersistents()}
+            persistents = {path: np.asarray(value).copy() for path, value in model.namedpersistents()}
             place = training.state_dict()
             return [
                 *gradients.values(), *persistents.values(), place["items"], place["seed"], place["generator"],
                 default().get_state(), generator.get_state(), torch.random.get_rng_state(),
             ]  # fmt: skip
 
-        before = [np.array(trace) for trace in traces()]
+        before = [np.asarray(trace).copy() for trace in traces()]
         iterator = SerialIterator(TupleDataset(x, t), 3, repeat=False, shuffle=True, generator=generator)
         found = [Evaluator(iterator, model)() for _ in range(2)]
         for old, new in zip(before, traces(), strict=True):
-            np.testing.assert_array_equal(old, np.array(new))
+            np.testing.assert_array_equal(old, np.asarray(new))
     assert found[0] == found[1]
     with using_config(train=False):
         reference = F.cross_entropy(model.linear(model.norm(torch.from_numpy(x))), torch.from_numpy(t))

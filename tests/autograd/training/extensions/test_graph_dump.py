@@ -120,5 +120,6 @@ def test_direction(tmp_path):
         manager = ExtensionsManager(model, extensions=[GraphDump(file_name="g.png", direction=direction)], out=tmp_path)
         with manager.run_iteration():
             model(torch.ones(8, 3), torch.arange(8) % 2)
-        sizes.append(Image.open(tmp_path / "g.png").size)
+        with Image.open(tmp_path / "g.png") as picture:
+            sizes.append(picture.size)
     assert sizes[0] != sizes[1]

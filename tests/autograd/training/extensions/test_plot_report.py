@@ -25,9 +25,9 @@ def test_points_are_means_over_the_interval(train, tmp_path):
     plot = PlotReport(["a", "b"])
     train([plot], [{"a": 1.0, "b": torch.tensor(1.0)}, {"a": 3.0}, {"a": 5.0, "b": np.float32(2)}, {"a": 6.0}])
     assert curves(plot) == {"a": [[2, 2], [4, 5.5]], "b": [[2, 1], [4, 2]]}
-    picture = Image.open(tmp_path / "plot.png")
-    assert picture.size == (950, 518)
-    assert picture.info["Description"] == plot.alt
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.size == (950, 518)
+        assert picture.info["Description"] == plot.alt
     assert plot.alt == "a and b over iteration, 2 points. Latest, at iteration 4: a 5.5, b 2."
 
 

@@ -75,9 +75,18 @@ class FailOnNonNumber(Extension):
                         yield "parameter", path if len(links) == 1 else f"{link_name}:{path}", tensor
         if self._observations and trainer is not None:
             for name, value in trainer.observation.items():
+                if _is_finite_here(value):
+                    continue
                 tensor = _tensor(value.data if isinstance(value, Variable) else value)
                 if tensor is not None:
                     yield "observation", name, tensor
+
+
+def _is_finite_here(value: Any) -> bool:
+    """Return whether it is a number or a 0-d tensor on the CPU, which need no reduction, and finite."""
+    if type(value) is torch.Tensor and value.is_cpu and not value.shape:
+        value = value.item()
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _tensor(value: Any) -> torch.Tensor | None:

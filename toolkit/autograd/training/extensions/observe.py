@@ -1,11 +1,12 @@
 """Values put into the observation beside what models report: a learning rate, anything computed, exact averages."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from toolkit.autograd.training.extension import PRIORITY_EDITOR, PRIORITY_WRITER, Extension
+from toolkit.autograd.training.extensions.means import Means
 from toolkit.autograd.training.extensions.subjects import load_into, named_optimizer, publish, state_of
-from toolkit.autograd.training.reporter import Summary
 from toolkit.autograd.training.triggers import get_trigger
 
 
@@ -80,34 +81,28 @@ class MicroAverage(Extension):
         self._begin()
 
     def _begin(self) -> None:
-        self._means, self._count = (Summary(), Summary()), 0
+        self._means, self._count = Means(), 0
 
     def __call__(self, trainer: Any) -> None:
         """Add the iteration's values; report the ratio if it is time. 0 / 0 is NaN."""
         observation = trainer.observation
-        if all(key in observation for key in self._keys):
-            for key, mean in zip(self._keys, self._means, strict=True):
-                mean.add(observation[key])
+        over, under = self._keys
+        if over in observation and under in observation:
+            self._means.add({over: observation[over], under: observation[under]})
             self._count += 1
         if self._every(trainer) and self._count:
-            numerator, denominator = (mean.compute_mean() for mean in self._means)
-            observation[self._result_key] = numerator / denominator if denominator else float("nan")
+            means = self._means.compute_mean()
+            denominator = means.get(under, math.nan)
+            observation[self._result_key] = means.get(over, math.nan) / denominator if denominator else math.nan
             self._begin()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums of the interval that has begun."""
-        numerator, denominator = (mean.state_dict() for mean in self._means)
-        return {
-            "numerator": numerator,
-            "denominator": denominator,
-            "count": self._count,
-            "trigger": state_of(self._every),
-        }
+        return {"means": self._means.state_dict(), "count": self._count, "trigger": state_of(self._every)}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Take up what :meth:`state_dict` returned."""
         if "count" in state:
-            for mean, name in zip(self._means, ("numerator", "denominator"), strict=True):
-                mean.load_state_dict(state[name])
+            self._means.load_state_dict(state.get("means", {}))
             self._count = int(state["count"])
         load_into(self._every, state.get("trigger"))
