@@ -499,3 +499,15 @@ def test_walks_agree():
     for every in (True, False):
         pairs = zip(net.params(every), net.namedparams(every), strict=True)
         assert all(parameter is named for parameter, (_, named) in pairs)
+
+
+def test_arrays_of_two_libraries_get_a_hint():
+    net = L.Sequential(L.Linear(None, 3), L.Linear(3, 2))
+    with pytest.raises(TypeError) as caught:
+        net(X)
+    assert "/1, Linear" in str(caught.value) and "to_device" in str(caught.value)
+    net.to_device(library="numpy")
+    assert net(X).shape == (6, 2)
+    with pytest.raises(TypeError) as other:
+        net(X.astype("float64"))
+    assert "to_device" not in str(other.value)

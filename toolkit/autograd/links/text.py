@@ -7,6 +7,8 @@ if TYPE_CHECKING:
 
 __all__ = ["as_text", "locate"]
 
+_OF_TWO_PLACES = ("same array library", "an array of", "the device of")
+
 
 def as_text(link: "Link", above: frozenset[int] = frozenset()) -> str:
     """Return a link as text, one child a line."""
@@ -26,13 +28,29 @@ def _callable_name(function: Any) -> str:
     return getattr(function, "__name__", None) or repr(function)
 
 
+def _hint(error: Exception, link: "Link") -> str:
+    """Return what to do where arrays of two libraries or devices met."""
+    expected = str(error.__dict__.get("expected"))
+    if not isinstance(error, TypeError) or not any(part in expected for part in _OF_TWO_PLACES):
+        return ""
+    held = next(link.params(include_uninitialized=False), None)
+    if held is None:
+        return ""
+    place = held.place
+    return (
+        f"\n  hint:     its parameters are {place.library} arrays on {place.device}; to_device(device, library) of the"
+        " whole model moves them, links.default_arrays(...) around its making puts them elsewhere at once"
+    )
+
+
 def locate(error: Exception, link: "Link") -> None:
     """Add to an error about an argument in which link it arose; called by every link it passes on its way up."""
     if not hasattr(error, "operation") or len(error.args) != 1:
         return
     found = error.__dict__
     if "link_path" not in found:
-        found.update(link_path="", link_text=as_text(link).split("\n")[0], link_message=error.args[0])
+        text = as_text(link).split("\n")[0].rstrip("(")
+        found.update(link_path="", link_text=f"{text}{_hint(error, link)}", link_message=error.args[0])
     elif found["link"] is link:
         return
     else:
