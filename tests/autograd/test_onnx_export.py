@@ -345,6 +345,24 @@ def test_attention_agrees():
     assert_same(chain, [ids], export_onnx(chain, ids[:1]))
 
 
+def test_a_loss_can_be_written_although_its_accuracy_can_not():
+    chain = models.Classifier(models.MLP((4,), 3, in_size=5, generator=_generator()))
+    labels = torch.tensor([0, 1, 2, 0])
+    model = export_onnx(chain, (_float(4, 5), labels))
+    assert_same(chain, [_float(6, 5, seed=2), torch.tensor([2, 2, 1, 0, 1, 0])], model)
+    assert chain.loss is not None  # of the call just above, not of the export
+
+
+def test_what_leads_nowhere_is_left_out():
+    def function(x):
+        x * Variable(x.data * 2.0)
+        F.exp(x)
+        return F.sin(x)
+
+    model = export_onnx(function, _float(2, 3))
+    assert [node.op_type for node in model.proto.graph.node] == ["Sin", "Identity"]
+
+
 def test_a_state_that_a_link_keeps_is_left_to_it():
     chain = Stateful(L.LSTM(3, 4, generator=_generator()))
     x = _float(2, 5, 3)

@@ -1,5 +1,7 @@
 """``Classifier`` reports what Chainer's does; ``predict`` takes pictures in every usual form."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,17 @@ def test_classifier_without_a_reporter_and_with_other_functions():
         model(torch.ones(3, 2))
     with pytest.raises(TypeError, match="predict of its own"):
         model.predict(torch.zeros(2, 2))
+
+
+def test_a_classifier_can_be_copied_after_a_call():
+    model = Classifier(MLP((4,), 3, in_size=5, generator=torch.Generator().manual_seed(0)))
+    x, labels = torch.rand(6, 5), torch.tensor([0, 1, 2, 0, 1, 2])
+    loss = model(x, labels)
+    for twin in (model.copy("copy"), model.copy("share"), pickle.loads(pickle.dumps(model))):
+        assert twin.loss is None
+        assert float(twin(x, labels)) == float(loss)
+        twin.loss.backward()
+    assert model.loss is loss
 
 
 def test_classifier_learns():

@@ -13,7 +13,6 @@ from toolkit.autograd.models.images import as_images, stacked
 from toolkit.autograd.models.predictions import Predictions
 from toolkit.autograd.operations.arguments import floating, integers
 from toolkit.autograd.operations.classification import cross_entropy
-from toolkit.autograd.operations.reductions import mean
 from toolkit.autograd.tape import Variable
 from toolkit.autograd.training.reporter import report
 from toolkit.core.errors import argument_error, require
@@ -101,7 +100,8 @@ def accuracy(logits: Any, labels: Any) -> Any:
         right = logits.data.argmax(1) == array
     else:
         right = backend.argmax(logits.data, 1) == array
-    return mean(Variable(backend.astype(right, logits.data))).data
+    share = backend.mean(backend.astype(right, logits.data), axis=None, keepdims=False)
+    return backend.as_array(share, logits.data)
 
 
 class Classifier(Chain):
@@ -158,6 +158,10 @@ class Classifier(Chain):
             values["accuracy"] = self.accuracy
         report(values, self)
         return self.loss
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles do not hold what the last call left: it has a history."""
+        return {**self.__dict__, "y": None, "loss": None, "accuracy": None}
 
     def predict(self, images: Any, *, batch_size: int = 64) -> Predictions:
         """Ask the network; see :meth:`ImageClassifier.predict`.

@@ -269,7 +269,7 @@ def _build(
     from toolkit.autograd.onnx_export.graph import GraphBuilder, element_type
 
     builder = GraphBuilder(samples, arrays)
-    for number, step in enumerate(program.steps):
+    for number, step in program.steps.items():
         builder.place = step.place
         try:
             if step.name not in FORMS:
@@ -290,10 +290,8 @@ def _build(
     for name, shape in shapes.items():
         host = backend_of(run[name], "export_onnx", name).to_numpy(run[name])
         inputs.append(helper.make_tensor_value_info(name, element_type(host.dtype), shape))
-    nodes = _needed(builder.nodes, {value.name for value in outputs})
-    read = {name for node in nodes for name in node.input}
-    tensors = [tensor for tensor in builder.tensors() if tensor.name in read]
-    graph = helper.make_graph(nodes, title, inputs, outputs, initializer=tensors)
+    tensors = builder.tensors()
+    graph = helper.make_graph(builder.nodes, title, inputs, outputs, initializer=tensors)
     imports = [helper.make_opsetid("", opset)]
     model = helper.make_model(
         graph, opset_imports=imports, producer_name="tokui-toolkit", producer_version=__version__,
@@ -314,14 +312,3 @@ def _free(name: str, *taken: Mapping[str, Any]) -> str:
     while any(name in names for names in taken):
         name += "_out"
     return name
-
-
-def _needed(nodes: list[Any], wanted: set[str]) -> list[Any]:
-    """Return the nodes that the outputs depend on, in order."""
-    kept = []
-    wanted = set(wanted)
-    for node in reversed(nodes):
-        if wanted & set(node.output):
-            kept.append(node)
-            wanted.update(node.input)
-    return kept[::-1]

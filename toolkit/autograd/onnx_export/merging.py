@@ -53,9 +53,9 @@ class MergedStep:
 
 @dataclass(frozen=True)
 class Program:
-    """All operations and the outputs by name."""
+    """The operations that the outputs depend on, by their number in the runs, and the outputs by name."""
 
-    steps: tuple[MergedStep, ...]
+    steps: dict[int, MergedStep]
     outputs: dict[str, Merged]
 
 
@@ -77,8 +77,26 @@ def merge(first: Trace, second: Trace, sizes: tuple[int, int] | None) -> Program
     if len(first.steps) != len(second.steps) or set(first.outputs) != set(second.outputs):
         counts = f"{len(first.steps)} operations, with others {len(second.steps)}"
         raise argument_error("export_onnx", "chain", "one path through the program, whatever the inputs", counts)
-    steps = tuple(merger.step(a, b) for a, b in zip(first.steps, second.steps, strict=True))
+    # An accuracy beside the loss, say, may be computed in ways that have no form.
+    steps = {number: merger.step(first.steps[number], second.steps[number]) for number in _needed(first)}
     return Program(steps, {name: merger.operand(first.outputs[name], second.outputs[name]) for name in first.outputs})
+
+
+def _needed(trace: Trace) -> list[int]:
+    """Return the numbers of the steps that the outputs depend on, in order."""
+    wanted: set[int] = set()
+    pending: list[Any] = list(trace.outputs.values())
+    while pending:
+        part = pending.pop()
+        if isinstance(part, tuple):
+            pending.extend(part)
+        elif isinstance(part, Operand) and part.source is not None and part.source.kind == "result":
+            number = int(part.source.key)
+            if number not in wanted:
+                wanted.add(number)
+                step = trace.steps[number]
+                pending.extend([*step.inputs, *step.params.values()])
+    return sorted(wanted)
 
 
 class _Merger:
