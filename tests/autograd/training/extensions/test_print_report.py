@@ -125,3 +125,17 @@ def test_of_a_long_table_the_newest_rows_are_on_the_page(train):
     assert page.count("<tr>") == 40
     assert ">100</td>" in page
     assert "the last 40 of 100 rows" in page
+
+
+def test_a_widget_placed_by_hand(train, monkeypatch, capsys):
+    table = PrintReport(["epoch", "a"])
+    widget = table.widget
+    assert "epoch</th>" in widget.value
+    train([LogReport(), table], [{"a": 1.5}] * 2)
+    assert "1.5</td>" in widget.value
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(module, "has_widgets", lambda: False)
+    table = PrintReport(["epoch", "a"])
+    assert table.widget is None
+    train([LogReport(), table], [{"a": 1.5}] * 2)
+    assert capsys.readouterr().out.split() == ["epoch", "a", "1", "1.5"]

@@ -94,10 +94,10 @@ class PlotReport(Extension):
 
         Asked for before the training starts, the picture is not displayed by itself any more.
         """
-        if self._page is None:
+        if self._page is None and has_widgets():
             self._page = LiveHTML()
             self._show()
-        return self._page.widget
+        return None if self._page is None else self._page.widget
 
     def initialize(self, trainer: Any) -> None:
         """Put the picture on the page, with the points of earlier sessions."""
@@ -107,7 +107,7 @@ class PlotReport(Extension):
             self._page = LiveHTML()
             self._show()
             self._page.display(self.alt)
-        elif self._page is None or self._page.widget is None:
+        elif self._page is None:
             self._file_name = self._file_name or "plot.png"
         elif any(self._points.values()):
             self._show()

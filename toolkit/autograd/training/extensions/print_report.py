@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.autograd.training.extension import Extension
 from toolkit.autograd.training.extensions.log_report import LogReport
-from toolkit.autograd.training.extensions.notebook import LiveHTML, in_notebook
+from toolkit.autograd.training.extensions.notebook import LiveHTML, has_widgets, in_notebook
 from toolkit.core.errors import argument_error, require
 
 _NARROWEST = 10
@@ -49,9 +49,10 @@ class PrintReport(Extension):
 
         Asked for before the training starts, the table is not displayed by itself any more.
         """
-        if self._page is None:
+        if self._page is None and has_widgets():
             self._page = LiveHTML()
-        return self._page.widget
+            self._page.set(self.to_html(), self.to_text())
+        return None if self._page is None else self._page.widget
 
     def initialize(self, trainer: Any) -> None:
         """Write the head and, after a resume, the earlier rows."""
