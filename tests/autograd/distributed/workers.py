@@ -248,6 +248,8 @@ def check_missing_gradients(c: Communicator) -> None:
     assert float(somewhere.a.b.grad) == c.rank + 1.0
     c.mean_gradients(somewhere, zero_fill=True)
     assert somewhere.b.W.grad.tolist() == [[0.5, 0.5]] and float(somewhere.a.b.grad) == 1.5
+    with pytest.raises(DisagreementError, match=r"rank 1: mean_gradients with zero_fill=True and no weight"):
+        c.mean_gradients(everywhere, zero_fill=bool(c.rank))
     c.mean_gradients(everywhere, zero_fill=True)
     assert everywhere.b.W.grad.tolist() == [[0.0, 0.0]]
 

@@ -3,8 +3,9 @@
 The question: what must change in a training script so that b samples on each of n processes train like one batch of
 b·n? Three things (Tokui et al. 2019, section 6.3): a ``communicator``, an ``optimizer`` that averages gradients before
 each update, a ``dataset`` cut into shards. ``evaluator`` and ``batch_normalization`` see the whole batch too;
-``gradients`` packs and reduces, ``models`` compares and copies, ``groups`` starts and ends, ``launch`` runs it all
-from a notebook, ``failures`` says what went wrong. ``example`` is a training to run under torchrun.
+``transport`` and ``arrays`` carry, ``gradients`` packs and reduces, ``models`` compares and copies, ``groups`` starts
+and ends, ``launch`` runs it all from a notebook, ``failures`` says what went wrong. ``example`` is a training to run
+under torchrun.
 """
 
 from toolkit.autograd.distributed.batch_normalization import (

@@ -9,8 +9,7 @@ import datetime
 import math
 import pickle
 import socket
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,27 +18,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from toolkit.autograd.distributed import arrays
-from toolkit.autograd.distributed.failures import DisagreementError, guarded
+from toolkit.autograd.distributed.failures import DisagreementError
+from toolkit.autograd.distributed.transport import Transport, integer_as_number, number_as_integer
 from toolkit.core.errors import argument_error
 
-_RECORD = 16
-_CALLS = (
-    "allreduce",
-    "bcast",
-    "allgather",
-    "gather",
-    "scatter",
-    "alltoall",
-    "barrier",
-    "split",
-    "mean_gradients",
-    "broadcast_data",
-    "relative_weight",
-)
-_REDUCTIONS = {"sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX, "min": dist.ReduceOp.MIN}
 
-
-class Communicator:
+class Communicator(Transport):
     """A set of processes, this one's place in it, and their collective calls.
 
     Made by :func:`create_communicator` or :func:`process_group`, and by :meth:`split`.
@@ -77,16 +61,8 @@ class Communicator:
         node: str | None = None,
         allreduce_grad_dtype: torch.dtype | None = None,
     ) -> None:
-        self.name = name
-        self.members = tuple(members)
-        self.rank = self.members.index(me)
-        self.size = len(self.members)
-        self.timeout = timeout
-        self.device = torch.device("cpu") if device is None else device
+        super().__init__(name, members, me, group=group, store=store, timeout=timeout, device=device)
         self.allreduce_grad_dtype = allreduce_grad_dtype
-        self._me = me
-        self._group = group
-        self._store = store
         self._node = socket.gethostname() if node is None else node
         nodes = self.allgather_obj(self._node)
         ordered = list(dict.fromkeys(nodes))
@@ -119,11 +95,11 @@ class Communicator:
             ValueError: ``dest`` is no other rank.
             CommunicationError: the other rank ended or did not receive in time.
         """
-        self._check_peer("send", "dest", dest)
+        self.check_peer("send", "dest", dest)
         tensor = self._outgoing(array, "send", "array")
         head = torch.tensor(arrays.header(array, tensor))
-        self._exchange("send", [(dist.isend, head, dest)], tag)
-        self._exchange("send", [(dist.isend, arrays.as_bytes(tensor), dest)], tag)
+        self.exchange("send", [(dist.isend, head, dest)], tag)
+        self.exchange("send", [(dist.isend, arrays.as_bytes(tensor), dest)], tag)
 
     def recv(self, source: int, tag: int = 0) -> Any:
         """Return the array that rank ``source`` sends with the same tag, of the library it was sent from.
@@ -134,11 +110,11 @@ class Communicator:
             ValueError: ``source`` is no other rank.
             CommunicationError: the other rank ended or did not send in time.
         """
-        self._check_peer("recv", "source", source)
+        self.check_peer("recv", "source", source)
         head = torch.empty(arrays.MOST_AXES + 3, dtype=torch.int64)
-        self._exchange("recv", [(dist.irecv, head, source)], tag)
+        self.exchange("recv", [(dist.irecv, head, source)], tag)
         library, tensor = self._announced(head.tolist())
-        self._exchange("recv", [(dist.irecv, arrays.as_bytes(tensor), source)], tag)
+        self.exchange("recv", [(dist.irecv, arrays.as_bytes(tensor), source)], tag)
         return arrays.from_tensor(tensor, library)
 
     def bcast(self, array: Any = None, root: int = 0) -> Any:
@@ -148,17 +124,17 @@ class Communicator:
             ValueError: ``root`` is no rank.
             DisagreementError: the ranks name different roots or make different calls.
         """
-        self._check_rank("bcast", "root", root)
+        self.check_rank("bcast", "root", root)
         head, tensor = [0] * (arrays.MOST_AXES + 3), None
         if self.rank == root:
             tensor = self._outgoing(array, "bcast", "array")
             head = arrays.header(array, tensor)
         heads = self.agree("bcast", root, *head, same=1)
         if tensor is not None:
-            self._broadcast("bcast", arrays.as_bytes(tensor), root)
+            self.broadcast_in_place("bcast", arrays.as_bytes(tensor), root)
             return array
         library, tensor = self._announced(heads[root][1:])
-        self._broadcast("bcast", arrays.as_bytes(tensor), root)
+        self.broadcast_in_place("bcast", arrays.as_bytes(tensor), root)
         return arrays.from_tensor(tensor, library)
 
     def allgather(self, array: Any) -> tuple:
@@ -168,24 +144,24 @@ class Communicator:
         gathered = []
         for rank, head in enumerate(heads):
             if rank == self.rank:
-                self._broadcast("allgather", arrays.as_bytes(tensor), rank)
+                self.broadcast_in_place("allgather", arrays.as_bytes(tensor), rank)
                 gathered.append(array)
             else:
                 library, received = self._announced(head)
-                self._broadcast("allgather", arrays.as_bytes(received), rank)
+                self.broadcast_in_place("allgather", arrays.as_bytes(received), rank)
                 gathered.append(arrays.from_tensor(received, library))
         return tuple(gathered)
 
     def gather(self, array: Any, root: int = 0) -> tuple | None:
         """Return every rank's array on rank ``root``, in the order of the ranks, and ``None`` on the others."""
-        self._check_rank("gather", "root", root)
+        self.check_rank("gather", "root", root)
         tensor = self._outgoing(array, "gather", "array")
         heads = self.agree("gather", root, *arrays.header(array, tensor), same=1)
         if self.rank != root:
-            self._exchange("gather", [(dist.isend, arrays.as_bytes(tensor), root)])
+            self.exchange("gather", [(dist.isend, arrays.as_bytes(tensor), root)])
             return None
         incoming = {rank: self._announced(heads[rank][1:]) for rank in range(self.size) if rank != root}
-        self._exchange("gather", [(dist.irecv, arrays.as_bytes(t), rank) for rank, (_, t) in incoming.items()])
+        self.exchange("gather", [(dist.irecv, arrays.as_bytes(t), rank) for rank, (_, t) in incoming.items()])
         received = {rank: arrays.from_tensor(t, library) for rank, (library, t) in incoming.items()}
         return tuple(received.get(rank, array) for rank in range(self.size))
 
@@ -195,9 +171,9 @@ class Communicator:
         Raises:
             ValueError: on ``root``, not as many arrays as ranks.
         """
-        self._check_rank("scatter", "root", root)
+        self.check_rank("scatter", "root", root)
         if self.rank == root:
-            self._check_pieces("scatter", pieces)
+            self.check_pieces("scatter", pieces)
         self.agree("scatter", root, same=1)
         return self._alltoall("scatter", pieces if self.rank == root else None, [root])
 
@@ -207,7 +183,7 @@ class Communicator:
         Raises:
             ValueError: not as many arrays as ranks.
         """
-        self._check_pieces("alltoall", pieces)
+        self.check_pieces("alltoall", pieces)
         self.agree("alltoall")
         return self._alltoall("alltoall", pieces, range(self.size))
 
@@ -299,7 +275,7 @@ class Communicator:
         members = [self.members[rank] for rank in ranks]
         group = None
         if len(members) > 1:
-            with self._guarded("split"):
+            with self.guarded_call("split"):
                 group = dist.new_group(
                     members, timeout=datetime.timedelta(seconds=self.timeout), use_local_synchronization=True
                 )
@@ -373,80 +349,6 @@ class Communicator:
             raise DisagreementError("relative_weight: no rank has samples")
         return count * self.size / total
 
-    # -- What the calls above, and the package's other modules, are made of ------------------------------------------
-
-    def agree(self, call: str, *numbers: int, same: int = 0) -> list[list[int]]:
-        """Exchange a short record of integers and return every rank's.
-
-        Args:
-            call: the collective call; all ranks must be in the same.
-            numbers: at most 15 integers of 64 bits.
-            same: how many of them, from the first, must agree.
-
-        Raises:
-            DisagreementError: they do not.
-        """
-        record = [_CALLS.index(call), *numbers, *[0] * (_RECORD - 1 - len(numbers))]
-        records = [theirs.tolist() for theirs in self.gather_alike(torch.tensor(record), call)]
-        if any(theirs[: same + 1] != record[: same + 1] for theirs in records):
-            said = "\n".join(
-                f"  rank {rank}: {_CALLS[theirs[0]]}" + (f" {_described(theirs)}" if same else "")
-                for rank, theirs in enumerate(records)
-            )
-            raise DisagreementError(f"{call}: the ranks do not make the same call\n{said}")
-        return [theirs[1 : len(numbers) + 1] for theirs in records]
-
-    def reduce_in_place(self, tensor: Tensor, op: str = "sum", *, asynchronous: bool = False) -> Callable[[], None]:
-        """All-reduce a contiguous tensor in place, without any exchange before it.
-
-        Returns:
-            A function that waits for the result; it has been called already unless ``asynchronous``.
-        """
-        if self.size == 1 or not tensor.numel():
-            return _nothing_to_wait_for
-        with self._guarded("allreduce"):
-            work = dist.all_reduce(tensor, _REDUCTIONS[op], group=self._group, async_op=True)
-
-        def wait() -> None:
-            with self._guarded("allreduce"):
-                work.wait()
-
-        if asynchronous:
-            return wait
-        wait()
-        return _nothing_to_wait_for
-
-    def gather_alike(self, tensor: Tensor, call: str = "allgather") -> list[Tensor]:
-        """Return every rank's tensor, all of one shape and dtype, without any exchange before it."""
-        if self.size == 1:
-            return [tensor]
-        if tensor.is_cuda and self.device.type == "cpu":
-            # gloo adds on a GPU, and does no more there.
-            return [theirs.to(tensor.device) for theirs in self.gather_alike(tensor.cpu(), call)]
-        gathered = [torch.empty_like(tensor) for _ in self.members]
-        with self._guarded(call):
-            dist.all_gather(gathered, tensor, group=self._group)
-        # torch orders a group by global rank, whatever order it was given.
-        places = {member: place for place, member in enumerate(sorted(self.members))}
-        return [gathered[places[member]] for member in self.members]
-
-    def _broadcast(self, call: str, tensor: Tensor, root: int) -> None:
-        if self.size > 1 and tensor.numel():
-            with self._guarded(call):
-                dist.broadcast(tensor, self.members[root], group=self._group)
-
-    def _exchange(self, call: str, transfers: list[tuple], tag: int = 0) -> None:
-        """Run sends and receives (function, flat tensor, rank) at once; those of nothing are left out on both sides."""
-        operations = [
-            dist.P2POp(function, tensor, self.members[rank], self._group, tag)
-            for function, tensor, rank in transfers
-            if tensor.numel()
-        ]
-        if operations:
-            with self._guarded(call):
-                for work in dist.batch_isend_irecv(operations):
-                    work.wait()
-
     def _alltoall(self, call: str, pieces: Sequence[Any] | None, sources: Sequence[int]) -> Any:
         """Send ``pieces`` (if any) one to each rank, receive one from each of ``sources``."""
         outgoing: dict[int, tuple[Tensor, Tensor]] = {}
@@ -457,7 +359,7 @@ class Communicator:
         heads = {
             source: torch.empty(arrays.MOST_AXES + 3, dtype=torch.int64) for source in sources if source != self.rank
         }
-        self._exchange(
+        self.exchange(
             call,
             [(dist.isend, head, rank) for rank, (head, _) in outgoing.items()]
             + [(dist.irecv, head, source) for source, head in heads.items()],
@@ -465,7 +367,7 @@ class Communicator:
         incoming = {source: self._announced(head.tolist()) for source, head in heads.items()}
         # Arrays on the CPU and on a GPU go through different engines, which must not meet in one batch.
         for kind in ("cpu", "cuda"):
-            self._exchange(
+            self.exchange(
                 call,
                 [(dist.isend, body, rank) for rank, (_, body) in outgoing.items() if body.device.type == kind]
                 + [
@@ -487,37 +389,6 @@ class Communicator:
     def _announced(self, head: list[int]) -> tuple[str, Tensor]:
         return arrays.announced(head, self.device)
 
-    def _guarded(self, call: str) -> Any:
-        return guarded(call, rank=self._me, members=self.members, timeout=self.timeout, store=self._store)
-
-    def _check_rank(self, call: str, argument: str, rank: int) -> None:
-        if not isinstance(rank, int) or not 0 <= rank < self.size:
-            raise argument_error(call, argument, f"a rank, 0 to {self.size - 1}", repr(rank))
-
-    def _check_peer(self, call: str, argument: str, rank: int) -> None:
-        self._check_rank(call, argument, rank)
-        if rank == self.rank:
-            raise argument_error(call, argument, f"a rank other than this one, {self.rank}", repr(rank))
-
-    def _check_pieces(self, call: str, pieces: Any) -> None:
-        if pieces is None or len(pieces) != self.size:
-            actual = "None" if pieces is None else f"{len(pieces)}"
-            raise argument_error(call, "pieces", f"one array a rank, {self.size}", actual)
-
-
-def number_as_integer(number: float) -> int:
-    """Return the bits of a double as an integer, to travel in a record."""
-    return struct.unpack("<q", struct.pack("<d", number))[0]
-
-
-def integer_as_number(integer: int) -> float:
-    """Return the double of these bits."""
-    return struct.unpack("<d", struct.pack("<q", integer))[0]
-
-
-def _nothing_to_wait_for() -> None:
-    return None
-
 
 def _pickled(obj: Any) -> np.ndarray:
     return np.frombuffer(bytearray(pickle.dumps(obj)), dtype=np.uint8)
@@ -536,15 +407,3 @@ def _added(values: Sequence[Any]) -> Any:
     for value in values[1:]:
         total = total + value
     return total
-
-
-def _described(record: list[int]) -> str:
-    """Return the part of a record that did not agree in words."""
-    call, numbers = _CALLS[record[0]], record[1:]
-    if call == "allreduce":
-        dtype, n_axes, *shape = numbers[: arrays.MOST_AXES + 2]
-        op = ["sum", "mean", "max", "min"][numbers[arrays.MOST_AXES + 2]]
-        return f"{op} of {arrays.DTYPES[dtype]}, shape {tuple(shape[:n_axes])}"
-    if call in ("bcast", "gather", "scatter", "broadcast_data"):
-        return f"with root {numbers[0]}"
-    return ""

@@ -105,7 +105,7 @@ def scatter_dataset(
         ValueError: ``root`` has no dataset, or both ``seed`` and ``generator`` are given.
         DisagreementError: the ranks' datasets are not equally long.
     """
-    communicator._check_rank("scatter_dataset", "root", root)
+    communicator.check_rank("scatter_dataset", "root", root)
     if communicator.rank == root and dataset is None:
         raise argument_error("scatter_dataset", "dataset", f"a dataset on rank {root}, the root", "None")
     if seed is not None or generator is not None:

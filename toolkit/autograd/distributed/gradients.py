@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from toolkit.autograd.distributed import arrays
-from toolkit.autograd.distributed.communicator import Communicator, integer_as_number, number_as_integer
+from toolkit.autograd.distributed.communicator import Communicator
 from toolkit.autograd.distributed.failures import DisagreementError
 from toolkit.autograd.distributed.models import Layout, digest, layout_of, parameters_of, require_same_layout
+from toolkit.autograd.distributed.transport import integer_as_number, number_as_integer
 from toolkit.core.errors import argument_error
 
 _MOST_TOLD = 12

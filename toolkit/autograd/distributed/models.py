@@ -72,7 +72,7 @@ def require_same_layout(communicator: Any, call: str, layouts: list[int], layout
 
 def broadcast_data(communicator: Any, model: Any, root: int) -> None:
     """Overwrite parameters and persistent values by those of rank ``root``; see :meth:`Communicator.broadcast_data`."""
-    communicator._check_rank("broadcast_data", "root", root)
+    communicator.check_rank("broadcast_data", "root", root)
     layout = layout_of(model, persistents=True)
     answers = communicator.agree("broadcast_data", root, layout.digest, same=1)
     require_same_layout(communicator, "broadcast_data", [theirs for _, theirs in answers], layout)
@@ -83,7 +83,7 @@ def broadcast_data(communicator: Any, model: Any, root: int) -> None:
         here = [place for place, tensor in enumerate(tensors) if tensor.device == device]
         # As bytes, so that arrays of all dtypes travel at once.
         flat = torch.cat([arrays.as_bytes(tensors[place].contiguous()) for place in here])
-        communicator._broadcast("broadcast_data", flat, root)
+        communicator.broadcast_in_place("broadcast_data", flat, root)
         if communicator.rank != root:
             parts = flat.split([tensors[place].numel() * tensors[place].element_size() for place in here])
             for place, part in zip(here, parts, strict=True):
