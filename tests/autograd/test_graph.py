@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from toolkit.autograd import Graph, Variable, graph
+from toolkit.autograd import Graph, Variable, checkpoint, graph
 from toolkit.autograd import functions as F
 from toolkit.autograd.graph import readable_bytes
 
@@ -182,3 +182,40 @@ def test_what_is_no_variable_is_refused():
 )  # fmt: skip
 def test_bytes_as_people_write_them(count, text):
     assert readable_bytes(count) == text
+
+
+def test_saved_bytes_by_operation_add_up_and_tell_parameters_apart():
+    w = Variable(np.ones((3, 4), dtype="f"), requires_grad=True)
+    x = Variable(np.ones((5, 4), dtype="f"), requires_grad=True)
+    h = F.tanh(F.linear(x, w))
+    y = F.sum(F.linear(F.tanh(h), np.ones((2, 3), dtype="f")))
+    found = graph(y).saved_bytes_by_operation()
+    # tanh keeps its outputs, linear the weights of both layers and the first layer's input: both are leaves there.
+    assert found["tanh"].nodes == 2 and found["tanh"].extra_bytes == found["tanh"].saved_bytes == 2 * 5 * 3 * 4
+    assert (found["linear"].nodes, found["linear"].saved_bytes) == (2, 4 * (5 * 4 + 3 * 4 + 2 * 3))
+    assert found["linear"].leaf_bytes == 4 * (5 * 4 + 3 * 4)
+    assert found.saved_bytes == graph(y).saved_bytes and found.extra_bytes == found.saved_bytes - 4 * (5 * 4 + 3 * 4)
+    sizes = [entry.saved_bytes for entry in found.operations]
+    assert sizes == sorted(sizes, reverse=True) and "linear 152 B" in repr(found)
+    assert found.to_dict()["operations"]["tanh"] == {"nodes": 2, "saved_bytes": 120, "leaf_bytes": 0}
+    with pytest.raises(KeyError):
+        found["conv2d"]
+    y.backward()
+    assert graph(y).saved_bytes_by_operation().saved_bytes == 0
+
+
+def test_checkpoints_and_unchaining_lower_the_bytes_by_operation():
+    w = Variable(np.eye(6), requires_grad=True)
+
+    def layers(x: Variable) -> Variable:
+        for _ in range(4):
+            x = F.tanh(F.linear(x, w))
+        return x
+
+    x = Variable(np.ones((50, 6)))
+    plain = graph(F.sum(layers(x))).saved_bytes_by_operation()
+    frugal = graph(F.sum(checkpoint(layers, x))).saved_bytes_by_operation()
+    assert plain.extra_bytes == 5 * 50 * 6 * 8 and frugal.extra_bytes == 50 * 6 * 8
+    state = layers(x)
+    state.unchain_backward()
+    assert graph(F.sum(F.tanh(state))).saved_bytes_by_operation().saved_bytes == 0

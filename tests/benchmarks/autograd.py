@@ -5,6 +5,8 @@ a budget is missed in every attempt.
 """
 
 import gc
+import json
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ import threadpoolctl
 import torch
 import tyro
 
-from tests.benchmarks.autograd_tasks import CONVNET_A, OURS, TORCH, Task, loss_of, tasks
+from tests.benchmarks.autograd_tasks import CONVNET_A, LENGTH, NUMPY, OURS, TORCH, Task, chain, loss_of, tasks
+from tests.benchmarks.peak_memory import measured_apart
 from tests.benchmarks.timing import Timing, measure
 from toolkit.autograd import Variable
 from toolkit.experiments.environment import describe_environment
@@ -116,13 +119,51 @@ def long_chain(length: int) -> tuple[float, float, int]:
         gc.enable()
 
 
-def main(quick: bool = False, out: Path | None = None, only: str = "") -> int:
+def peak_memory(metrics: dict[str, float], quick: bool) -> bool:
+    """Print by how much a step of the deep network raises each engine's peak of memory; return if ours fits."""
+    sizes = {"layers": 20, "width": 300 if quick else 1000, "batch": 2000 if quick else 4000}
+    peaks = {name: measured_apart(name, **sizes) for name in ("torch", "ours", "numpy")}
+    ratio = peaks["ours"] / peaks["torch"]
+    print(f"peak memory of a step, {sizes['layers']} layers {sizes['width']} wide, batch {sizes['batch']}:", end="")
+    print("".join(f" {name} {size / 1e6:.0f} MB" for name, size in peaks.items()), end="")
+    print(f", ratio {ratio:.3f}  <= 1.10  {'met' if ratio <= 1.10 else 'MISSED'}")
+    metrics |= {f"peak bytes: {name}": float(size) for name, size in peaks.items()} | {"peak bytes: ratio": ratio}
+    return ratio <= 1.10
+
+
+def chainers_chain(interpreter: Path | None, metrics: dict[str, float]) -> bool:
+    """Print Chainer's time of an operation beside ours, taking turns; return if ours is ten times as fast."""
+    if interpreter is None:
+        print("chain of 999 operations by Chainer: not measured (--chainer INTERPRETER runs it beside ours)")
+        return True
+    ours, theirs, facts = float("inf"), {"checked": float("inf"), "unchecked": float("inf")}, {}
+    step = chain().contenders[NUMPY]
+    for _ in range(ATTEMPTS):
+        script = Path(__file__).with_name("chainer_peer.py")
+        done = subprocess.run([str(interpreter), str(script)], capture_output=True, text=True, check=True)
+        facts = json.loads(done.stdout.splitlines()[-1])
+        theirs = {name: min(best, facts["seconds"][name]) for name, best in theirs.items()}
+        ours = min(ours, measure({NUMPY: step}, rounds=5, seconds=0.05)[NUMPY].best / (3 * LENGTH))
+    ratio = theirs["checked"] / ours
+    print(f"chain of 999 operations on NumPy: ours {ours * 1e6:.2f} us/op, Chainer {facts['chainer']}", end="")
+    print(
+        f" on NumPy {facts['numpy']} {theirs['checked'] * 1e6:.1f} ({theirs['unchecked'] * 1e6:.1f} without type",
+        end="",
+    )
+    print(f" checks): {ratio:.1f} times as long  >= 10  {'met' if ratio >= 10 else 'MISSED'}")
+    metrics |= {"Chainer us/op": theirs["checked"] * 1e6, "Chainer unchecked us/op": theirs["unchecked"] * 1e6}
+    metrics |= {"Chainer's time / ours on NumPy": ratio}
+    return ratio >= 10
+
+
+def main(quick: bool = False, out: Path | None = None, only: str = "", chainer: Path | None = None) -> int:
     """Measure and print.
 
     Args:
         quick: fewer and shorter rounds: a look, not a result.
         out: folder to write a record to.
         only: measure the tasks whose name holds this.
+        chainer: the Python of an environment with Chainer 7.8.1, to run it beside ours.
 
     Returns:
         0, or 1 if a budget is missed.
@@ -144,6 +185,8 @@ def main(quick: bool = False, out: Path | None = None, only: str = "") -> int:
                 met &= row.met
         if not only:
             met &= _memory(metrics, 10_000 if quick else 1_000_000)
+            met &= chainers_chain(chainer, metrics)
+            met &= peak_memory(metrics, quick)
     if out is not None:
         result = SeedResult(0, metrics, seconds=time.perf_counter() - started, cpu_seconds=time.process_time() - cpu)
         scale, environment = "quick" if quick else "laptop", describe_environment("cpu")

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from toolkit.autograd import Variable, grad
+from toolkit.autograd import Variable, grad, optimizers
 from toolkit.autograd import functions as F
+from toolkit.autograd.links import Linear, Link, LSTMCell, Parameter, Sequential
 
 Step = Callable[[], object]
-TORCH, OURS, NUMPY = "torch eager", "ours on torch", "ours on NumPy"
+TORCH, OURS, NUMPY, LINKS = "torch eager", "ours on torch", "ours on NumPy", "ours, links on torch"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def _random(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
 def _leaves(arrays: list[np.ndarray], engine: str) -> list[Any]:
     if engine == TORCH:
         return [torch.tensor(array, requires_grad=True) for array in arrays]
-    return [Variable(torch.tensor(array) if engine == OURS else array.copy(), requires_grad=True) for array in arrays]
+    return [Parameter(torch.tensor(array) if engine == OURS else array) for array in arrays]
 
 
 def _clear(leaves: list[Any]) -> None:
@@ -184,27 +185,154 @@ def loss_of(
     return lambda: F.cross_entropy(network(F, parameters, Variable(images)), classes), parameters
 
 
+def _owned(parameters: list[Any]) -> Link:
+    """Return a link that holds the parameters, for an optimizer to be set up on."""
+    link = Link()
+    with link.init_scope():
+        for number, parameter in enumerate(parameters):
+            setattr(link, f"p{number}", parameter)
+    return link
+
+
+def _finish(engine: str, parameters: list[Any], optimizer: str, link: Any = None) -> Step:
+    """Return what ends a step: the optimizer's update, if one is named, and the gradients let go."""
+    if not optimizer:
+        return lambda: _clear(parameters)
+    rate = {"lr": 0.01 if optimizer == "SGD" else 0.001}
+    if engine == TORCH:
+        theirs = getattr(torch.optim, optimizer)(parameters, **rate)
+
+        def finish() -> None:
+            theirs.step()
+            theirs.zero_grad()
+    else:
+        link = _owned(parameters) if link is None else link
+        ours = getattr(optimizers, optimizer)(**rate).setup(link)
+
+        def finish() -> None:
+            ours.update()
+            link.cleargrads()
+
+    return finish
+
+
 def _training(
-    name: str, network: Any, shapes: Any, inputs: Any, budget: float | None, adam: bool, engines: Any
+    name: str, network: Any, shapes: Any, inputs: Any, budgets: dict[str, float], optimizer: str, engines: Any
 ) -> Task:
     def steps(engine: str) -> Step:
         loss, parameters = loss_of(engine, network, shapes, inputs)
-        tensors = [leaf if engine == TORCH else leaf.data for leaf in parameters]
-        optimizer = torch.optim.Adam(tensors) if adam else None
+        finish = _finish(engine, parameters, optimizer)
 
         def step() -> None:
             loss().backward()
-            if optimizer is not None:
-                if engine != TORCH:
-                    for tensor, leaf in zip(tensors, parameters, strict=True):
-                        tensor.grad = leaf.grad
-                optimizer.step()
+            finish()
+
+        return step
+
+    contenders = {engine: steps(engine) for engine in engines}
+    return Task(name + (f" + {optimizer}" if optimizer else ""), contenders, budgets)
+
+
+def _tiny(optimizer: str) -> Task:
+    """Train what is all overhead, also as its users write it: layers in a container."""
+    widths, inputs = (10, 32, 32, 2), (16, 10)
+    budgets = {OURS: 0.85, NUMPY: 0.50, LINKS: 0.85}
+    shapes = _dense(*widths)
+    task = _training("MLP 10-32-32-2", _mlp, shapes, inputs, budgets, optimizer, (TORCH, OURS, NUMPY))
+    arrays = _random(0, *shapes)
+    (host,) = _random(1, inputs)
+    images, classes = torch.tensor(host), torch.tensor(np.arange(inputs[0]) % widths[-1])
+    layers = zip(arrays[::2], arrays[1::2], strict=True)
+    linears = [Linear(*w.shape[::-1], initialW=torch.tensor(w), initial_bias=torch.tensor(b)) for w, b in layers]
+    chain = Sequential(linears[0], F.relu, linears[1], F.relu, linears[2])
+    finish = _finish(LINKS, list(chain.params()), optimizer, chain)
+
+    def step() -> None:
+        F.cross_entropy(chain(images), classes).backward()
+        finish()
+
+    task.contenders[LINKS] = step
+    return task
+
+
+def _lstm() -> Task:
+    """Classify sequences of 50 steps by the last state of a memory of 128 cells."""
+    steps, batch, inputs, units, classes = 50, 32, 64, 128, 10
+    shapes: list[tuple[int, ...]] = [
+        (4 * units, inputs),
+        (4 * units,),
+        (4 * units, units),
+        (classes, units),
+        (classes,),
+    ]
+    arrays = _random(0, *shapes)
+    (host,) = _random(1, (steps, batch, inputs))
+    labels = np.arange(batch) % classes
+    zeros = np.zeros((batch, units), np.float32)
+
+    def cell_by_cell(p: list[Any], x: Any, h: Any, c: Any) -> tuple[Any, Any]:
+        gates = _functional.linear(x, p[0], p[1]) + _functional.linear(h, p[2])
+        i, f, n, o = gates.chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(n)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+    def fused(p: list[Any], x: Any, h: Any, c: Any) -> tuple[Any, Any]:
+        c, h = F.lstm(c, F.linear(x, p[0], p[1]) + F.linear(h, p[2]))
+        return h, c
+
+    def task_of(engine: str, cell: Any) -> Step:
+        f, lift = (_functional, torch.tensor) if engine == TORCH else (F, _lift(engine))
+        p = _leaves(arrays, engine)
+        sequence, start, targets = [lift(x) for x in host], lift(zeros), lift(labels)
+
+        def step() -> None:
+            h = c = start
+            for x in sequence:
+                h, c = cell(p, x, h, c)
+            f.cross_entropy(f.linear(h, p[3], p[4]), targets).backward()
+            _clear(p)
+
+        return step
+
+    def linked() -> Step:
+        cell, top = LSTMCell(inputs, units), Linear(units, classes)
+        sequence, targets = [Variable(torch.tensor(x)) for x in host], torch.tensor(labels)
+
+        def step() -> None:
+            state = None
+            for x in sequence:
+                state = cell(x, state)
+            F.cross_entropy(top(state[0]), targets).backward()
+            cell.cleargrads()
+            top.cleargrads()
+
+        return step
+
+    def module() -> Step:
+        cell, top = torch.nn.LSTMCell(inputs, units), torch.nn.Linear(units, classes)
+        parameters = [*cell.parameters(), *top.parameters()]
+        sequence, targets = list(torch.tensor(host)), torch.tensor(labels)
+
+        def step() -> None:
+            state = (torch.tensor(zeros), torch.tensor(zeros))
+            for x in sequence:
+                state = cell(x, state)
+            _functional.cross_entropy(top(state[0]), targets).backward()
             _clear(parameters)
 
         return step
 
-    budgets = {} if budget is None else {OURS: budget}
-    return Task(name + (" + Adam" if adam else ""), {engine: steps(engine) for engine in engines}, budgets)
+    contenders = {
+        TORCH: task_of(TORCH, cell_by_cell),
+        OURS: task_of(OURS, fused),
+        LINKS: linked(),
+        "torch.nn.LSTMCell": module(),
+    }
+    return Task(f"LSTM, {steps} steps", contenders, {OURS: 1.10, LINKS: 1.10})
+
+
+def _lift(engine: str) -> Callable[[np.ndarray], Variable]:
+    return lambda array: Variable(torch.tensor(array) if engine == OURS else array.copy())
 
 
 def _penalty(name: str, widths: tuple[int, ...], batch: int) -> Task:
@@ -247,17 +375,22 @@ def _penalty(name: str, widths: tuple[int, ...], batch: int) -> Task:
 
 def tasks() -> list[Callable[[], Task]]:
     """Return the tasks, each to be built when its turn comes."""
-    mlp, tiny = (_mlp, _dense(784, 1000, 1000, 10), (100, 784)), (_mlp, _dense(10, 32, 32, 2), (16, 10))
+    mlp = (_mlp, _dense(784, 1000, 1000, 10), (100, 784))
     pair, three = (TORCH, OURS), (TORCH, OURS, NUMPY)
+    mlps, nets = {OURS: 1.05}, {OURS: 1.10}
     return [
         chain,
-        lambda: _training("MLP 784-1000-1000-10", *mlp, 1.05, False, three),
-        lambda: _training("MLP 784-1000-1000-10", *mlp, 1.05, True, pair),
-        lambda: _training("MLP 10-32-32-2", *tiny, None, False, three),
-        lambda: _training("MLP 10-32-32-2", *tiny, None, True, pair),
-        lambda: _training("convnet A, 28 x 28", *CONVNET_A, 1.10, False, three),
-        lambda: _training("convnet A, 28 x 28", *CONVNET_A, 1.10, True, pair),
-        lambda: _training("convnet B, 32 x 32", *CONVNET_B, 1.10, False, pair),
+        lambda: _tiny(""),
+        lambda: _tiny("SGD"),
+        lambda: _tiny("Adam"),
+        lambda: _training("MLP 784-1000-1000-10", *mlp, mlps, "", three),
+        lambda: _training("MLP 784-1000-1000-10", *mlp, mlps, "Adam", pair),
+        lambda: _training("convnet A, 28 x 28", *CONVNET_A, nets, "", three),
+        lambda: _training("convnet A, 28 x 28", *CONVNET_A, nets, "SGD", pair),
+        lambda: _training("convnet A, 28 x 28", *CONVNET_A, nets, "Adam", pair),
+        lambda: _training("convnet B, 32 x 32", *CONVNET_B, nets, "", pair),
+        lambda: _training("convnet B, 32 x 32", *CONVNET_B, nets, "SGD", pair),
+        _lstm,
         lambda: _penalty("784-500-500-10", (784, 500, 500, 10), 100),
         lambda: _penalty("10-32-32-3", (10, 32, 32, 3), 16),
     ]

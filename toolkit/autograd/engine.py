@@ -39,6 +39,11 @@ def backward(output: Variable, gradient: Any, *, retain_graph: bool) -> None:
         leaf_variable = leaf.variable()
         if leaf_variable is None:
             continue
+        if owned and leaf_variable.grad is None:
+            kind = type(total)
+            if total.is_contiguous() if kind is _Tensor else kind is np.ndarray and total.flags.c_contiguous:
+                leaf_variable.grad = total
+                continue
         backend = backend_of_type(type(leaf_variable.data))
         total = backend.as_array(total, leaf_variable.data)
         before: Any = leaf_variable.grad
@@ -57,14 +62,15 @@ def backward(output: Variable, gradient: Any, *, retain_graph: bool) -> None:
 def starting_gradient(operation: str, output: Variable, gradient: Any) -> Any:
     """Return the array to start a pass from: ones of one element, or the caller's, checked."""
     if gradient is None:
-        if output.size != 1:
+        data = output.data
+        if data.shape and output.size != 1:
             raise argument_error(
                 operation,
                 "gradient",
                 f"an array of shape {output.shape}; it may be left out for one element",
                 "nothing",
             )
-        return output.backend.ones_like(output.data)
+        return backend_of_type(type(data)).ones_like(data)
     array = gradient.data if isinstance(gradient, Variable) else gradient
     if type(array) is not type(output.data):
         raise argument_error(
@@ -97,16 +103,20 @@ def first_order(
         One ``(node, gradient, owned)`` each; ``owned`` gradients share memory with nothing.
     """
     pending: dict[int, list[Any]] = {}
+    # Leaves wait apart: nothing lies behind them, so they need no place in the order.
+    leaves: dict[int, list[Any]] = {}
     heap: list[int] = []
     results: list[tuple[Any, Any, bool]] = []
     kind: Any = None
     xp: Any = None
     watched = config.mode == WATCH
     for node, gradient in roots:
-        slot = pending.get(node.order)
+        waiting = leaves if node.operation is None else pending
+        slot = waiting.get(node.order)
         if slot is None:
-            pending[node.order] = [node, gradient, False]
-            heappush(heap, node.order)
+            waiting[node.order] = [node, gradient, False]
+            if waiting is pending:
+                heappush(heap, node.order)
         else:
             slot[1] = slot[1] + gradient
             slot[2] = True
@@ -115,10 +125,10 @@ def first_order(
         order = heap[0]
         node, gradient, owned = pending.pop(order)
         operation = node.operation
-        if operation is None or wanted is not None:
-            if wanted is None or order in wanted:
+        if wanted is not None:
+            if order in wanted:
                 results.append((node, gradient, owned))
-            if operation is None or order in boundary:
+            if order in boundary:
                 heappop(heap)
                 continue
         parents = node.parents
@@ -142,7 +152,7 @@ def first_order(
             if version:
                 check_unchanged(node, xp)
         if watched:
-            gradients = debugging.watched_vjp(xp, node, gradient, saved, parents, pending)
+            gradients = debugging.watched_vjp(xp, node, gradient, saved, parents, {**pending, **leaves})
         else:
             gradients = operation.vjp(xp, gradient, saved, parents, node.params)
         if not retain_graph:
@@ -152,21 +162,31 @@ def first_order(
             if parent is None or contribution is None:
                 continue
             order = parent.order
-            slot = pending.get(order)
-            if slot is None:
-                pending[order] = [parent, contribution, operation.fresh]
-                if on_top:
-                    heapreplace(heap, order)
-                    on_top = False
-                else:
-                    heappush(heap, order)
-            elif slot[2]:
+            if parent.operation is None:
+                slot = leaves.get(order)
+                if slot is None:
+                    leaves[order] = [parent, contribution, operation.fresh]
+                    continue
+            else:
+                slot = pending.get(order)
+                if slot is None:
+                    pending[order] = [parent, contribution, operation.fresh]
+                    if on_top:
+                        heapreplace(heap, order)
+                        on_top = False
+                    else:
+                        heappush(heap, order)
+                    continue
+            if slot[2]:
                 slot[1] = xp.add_into(slot[1], contribution)
             else:
                 slot[1] = slot[1] + contribution
                 slot[2] = True
         if on_top:
             heappop(heap)
+    for order, (node, gradient, owned) in leaves.items():
+        if wanted is None or order in wanted:
+            results.append((node, gradient, owned))
     return results
 
 

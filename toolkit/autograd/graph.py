@@ -3,7 +3,7 @@
 (Chainer's graph dump kept every graph it had drawn alive.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from toolkit.core.graph_drawing import Node as DrawnNode
 from toolkit.core.graph_layout import Layout
 from toolkit.core.svg import Svg
 
-__all__ = ["Graph", "GraphNode", "graph", "saved_bytes"]
+__all__ = ["Graph", "GraphNode", "OperationBytes", "SavedBytes", "graph", "saved_bytes"]
 
 _SOURCES = {OUTPUT: "its output", EXTRA: "a mask or indices"}
 
@@ -35,6 +35,8 @@ class GraphNode:
         saved: what it keeps, in words, with shapes.
         shape: of the data if a Variable given to :func:`graph`, or the leaf's Variable, is alive; else ``None``.
         freed: a backward pass has let go of what it kept.
+        operation: the operation's name; ``None`` on a leaf.
+        leaf_bytes: how many of the saved bytes are a living leaf's own array, which is there anyway.
     """
 
     order: int
@@ -45,6 +47,66 @@ class GraphNode:
     saved: tuple[str, ...]
     shape: tuple[int, ...] | None
     freed: bool
+    operation: str | None = None
+    leaf_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class OperationBytes:
+    """What all nodes of one operation keep for backward.
+
+    Attributes:
+        operation: its name.
+        nodes: how many there are.
+        saved_bytes: bytes they keep that no newer node keeps too.
+        leaf_bytes: how many of these are leaves' own arrays, parameters say, which are there anyway.
+    """
+
+    operation: str
+    nodes: int
+    saved_bytes: int
+    leaf_bytes: int
+
+    @property
+    def extra_bytes(self) -> int:
+        """Bytes that are kept for the backward pass alone."""
+        return self.saved_bytes - self.leaf_bytes
+
+
+@dataclass(frozen=True)
+class SavedBytes:
+    """What a graph keeps for backward, by operation, the largest first."""
+
+    operations: tuple[OperationBytes, ...]
+
+    def __getitem__(self, operation: str) -> OperationBytes:
+        for entry in self.operations:
+            if entry.operation == operation:
+                return entry
+        raise KeyError(operation)
+
+    def __repr__(self) -> str:
+        return (
+            f"SavedBytes({', '.join(f'{one.operation} {readable_bytes(one.saved_bytes)}' for one in self.operations)})"
+        )
+
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes all operations keep, memory kept twice counted once."""
+        return sum(entry.saved_bytes for entry in self.operations)
+
+    @property
+    def extra_bytes(self) -> int:
+        """Bytes that are kept for the backward pass alone: leaves' own arrays left out."""
+        return sum(entry.extra_bytes for entry in self.operations)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries by operation, and the totals."""
+        by_operation = {
+            entry.operation: {"nodes": entry.nodes, "saved_bytes": entry.saved_bytes, "leaf_bytes": entry.leaf_bytes}
+            for entry in self.operations
+        }
+        return {"operations": by_operation, "saved_bytes": self.saved_bytes, "extra_bytes": self.extra_bytes}
 
 
 @dataclass(frozen=True)
@@ -65,6 +127,21 @@ class Graph:
     def saved_bytes(self) -> int:
         """Bytes all nodes keep for backward, memory kept twice counted once."""
         return sum(node.saved_bytes for node in self.nodes)
+
+    def saved_bytes_by_operation(self) -> SavedBytes:
+        """Return how many bytes each operation keeps for backward, the largest first.
+
+        Memory that several nodes keep is counted at the newest of them. A checkpoint counts as one operation that
+        keeps its inputs; what has been freed or unchained keeps nothing.
+        """
+        totals: dict[str, list[int]] = {}
+        for node in self.nodes:
+            if node.operation is not None:
+                total = totals.setdefault(node.operation, [0, 0, 0])
+                for place, value in enumerate((1, node.saved_bytes, node.leaf_bytes)):
+                    total[place] += value
+        entries = [OperationBytes(name, *numbers) for name, numbers in totals.items()]
+        return SavedBytes(tuple(sorted(entries, key=lambda entry: (-entry.saved_bytes, entry.operation))))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and dictionaries."""
@@ -156,7 +233,8 @@ def graph(outputs: Variable | Sequence[Variable]) -> Graph:
             found[node.order] = node
             pending.extend(parent for parent in node.parents or () if parent is not None)
     counted: set[int] = set()
-    described = [_describe(found[order], named.get(order), counted) for order in sorted(found)]
+    owned = _addresses_of_leaves(found.values())
+    described = [_describe(found[order], named.get(order), counted, owned) for order in sorted(found)]
     return Graph(tuple(reversed(described)))
 
 
@@ -170,23 +248,31 @@ def saved_bytes(nodes: Sequence[Node]) -> int:
         node = pending.pop()
         if node.order not in seen:
             seen.add(node.order)
-            total += _kept(node, counted)
+            total += _kept(node, counted)[0]
             pending.extend(parent for parent in node.parents or () if parent is not None)
     return total
 
 
-def _kept(node: Node, counted: set[int]) -> int:
-    total = 0
+def _addresses_of_leaves(nodes: Iterable[Node]) -> set[int]:
+    """Return where the arrays of the leaves' Variables lie, as far as these are alive."""
+    variables = [node.variable() for node in nodes if isinstance(node, Leaf)]
+    return {one.backend.storage(one.data)[0] for one in variables if one is not None and one.data is not None}
+
+
+def _kept(node: Node, counted: set[int], owned: Set[int] = frozenset()) -> tuple[int, int]:
+    """Return the bytes a node keeps that have not been counted yet, and how many of them lie in ``owned`` memory."""
+    total = of_leaves = 0
     for value in node.saved or ():
         if hasattr(value, "dtype"):
             address, size = backend_of_type(type(value)).storage(value)
             if address not in counted:
                 counted.add(address)
                 total += size
-    return total
+                of_leaves += size if address in owned else 0
+    return total, of_leaves
 
 
-def _describe(node: Node, variable: Variable | None, counted: set[int]) -> GraphNode:
+def _describe(node: Node, variable: Variable | None, counted: set[int], owned: set[int]) -> GraphNode:
     if isinstance(node, Leaf):
         alive = node.variable()
         variable = variable if alive is None else alive
@@ -200,15 +286,18 @@ def _describe(node: Node, variable: Variable | None, counted: set[int]) -> Graph
         if hasattr(value, "dtype"):
             source = position if node.operation.saves == EVERY_INPUT else node.operation.source(position)
             saved.append(f"{_SOURCES.get(source, f'input {source}')} {value.dtype}{tuple(value.shape)}")
+    kept, of_leaves = _kept(node, counted, owned)
     return GraphNode(
         order=node.order,
         label=label,
         kind=kind,
         parents=tuple(parent.order for parent in node.parents or () if parent is not None),
-        saved_bytes=_kept(node, counted),
+        saved_bytes=kept,
         saved=tuple(saved),
         shape=None if variable is None else variable.shape,
         freed=node.parents is None,
+        operation=None if kind == "leaf" else node.operation.name,
+        leaf_bytes=of_leaves,
     )
 
 

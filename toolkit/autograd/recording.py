@@ -137,25 +137,25 @@ def apply_product(operation: Operation, x: Variable, weight: Variable, bias: Var
     left = x.data
     right = weight.data
     array_type = type(left)
-    plain = mode != WATCH and type(right) is array_type and right.dtype is left.dtype
+    dtype = left.dtype
     on_torch = array_type is _Tensor
-    if on_torch:
-        plain = plain and left.device == right.device
-    elif array_type is not np.ndarray:
-        plain = False
     if bias is None:
-        inputs: tuple = (x, weight)
         arrays: tuple = (left, right)
         parents: tuple = (x.node, weight.node)
+        third = left
     else:
-        inputs = (x, weight, bias)
         third = bias.data
-        plain = plain and type(third) is array_type and third.dtype is left.dtype
-        plain = plain and (not on_torch or third.device == left.device)
         arrays = (left, right, third)
         parents = (x.node, weight.node, bias.node)
-    if not plain:
-        return apply(operation, inputs)
+    if (
+        mode == WATCH
+        or right.dtype is not dtype
+        or third.dtype is not dtype
+        or type(right) is not array_type
+        or type(third) is not array_type
+        or (not (left.device == right.device == third.device) if on_torch else array_type is not np.ndarray)
+    ):
+        return apply(operation, (x, weight) if bias is None else (x, weight, bias))
     try:
         output = operation.kernels[array_type](*arrays)
     except Exception as error:
@@ -165,7 +165,11 @@ def apply_product(operation: Operation, x: Variable, weight: Variable, bias: Var
     kept = (None if parents[1] is None else left, None if parents[0] is None else right)
     version: int | None = None
     if on_torch:
-        version = backend_of_type(array_type).version(kept)
+        try:
+            version = (0 if kept[0] is None else left._version) + (0 if kept[1] is None else right._version)
+        except RuntimeError:
+            # A tensor made in torch.inference_mode counts no writes.
+            version = None
     return _recorded(output, operation, parents, kept, None, version)
 
 

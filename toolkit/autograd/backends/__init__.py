@@ -11,14 +11,23 @@ import torch
 
 from toolkit.autograd.backends.array_api import ArrayAPIBackend
 from toolkit.autograd.backends.base import Backend
+from toolkit.autograd.backends.numpy_arrays import NumPyBackend
 from toolkit.autograd.backends.numpy_like import NumPyLikeBackend
 from toolkit.autograd.backends.torch_arrays import TorchBackend
 from toolkit.core.errors import argument_error
 
-__all__ = ["ArrayAPIBackend", "Backend", "NumPyLikeBackend", "TorchBackend", "backend_of", "backend_of_type"]
+__all__ = [
+    "ArrayAPIBackend",
+    "Backend",
+    "NumPyBackend",
+    "NumPyLikeBackend",
+    "TorchBackend",
+    "backend_of",
+    "backend_of_type",
+]
 
 _BACKENDS: dict[type, Backend] = {
-    np.ndarray: NumPyLikeBackend(np, np.ndarray),
+    np.ndarray: NumPyBackend(),
     torch.Tensor: TorchBackend(),
 }
 

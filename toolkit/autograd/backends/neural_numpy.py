@@ -5,12 +5,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from toolkit.autograd.backends.neural_standard import StandardNeural
 from toolkit.autograd.backends.windows import Pair, first_maximum, samples_a_block, volume, window_counts, window_slices
-
-_INT64 = np.dtype(np.int64)
 
 
 class NeuralNumPy(StandardNeural):
@@ -30,19 +26,11 @@ class NeuralNumPy(StandardNeural):
             return super().max_pool2d(x, window=window, stride=stride, padding=padding)
         return best, chosen
 
-    def checks_labels(self, labels: Any) -> bool:
-        return self.name == "numpy" and labels.dtype == _INT64
-
     def cross_entropy(self, x: Any, labels: Any, *, reduction: str) -> tuple[Any, Any, Any]:
         if len(x.shape) != 2 or not x.size:
             return super().cross_entropy(x, labels, reduction=reduction)
         log_probabilities = self.log_softmax(x, 1)
-        samples = self.module.arange(x.shape[0])
-        if self.name == "numpy":
-            # Raises for a label that is out of range, below zero too.
-            losses = -log_probabilities.take(self.module.ravel_multi_index((samples, labels), x.shape))
-        else:
-            losses = -log_probabilities[samples, labels]
+        losses = -log_probabilities[self.module.arange(x.shape[0]), labels]
         return self.reduced(losses, reduction), log_probabilities, labels
 
     def cross_entropy_gradient(self, log_probabilities: Any, labels: Any, g: Any, *, reduction: str) -> Any:

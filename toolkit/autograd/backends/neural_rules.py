@@ -58,7 +58,7 @@ class NeuralRules(Namespace):
         return o * squashed, o, squashed
 
     def opened(self, gate: Any, node: Any, quarter: int) -> Any:
-        """Return a gate behind its nonlinearity, a quarter of the gates behind ``node``: a tanh the third, else a sigmoid."""
+        """Return a gate behind its nonlinearity: one quarter of the gates behind ``node``."""
         return gate
 
     def squashed(self, cell: Any, node: Any) -> Any:
