@@ -8,42 +8,35 @@ import torch
 from toolkit.autograd.distributed.communicator import Communicator
 from toolkit.autograd.distributed.failures import DisagreementError
 from toolkit.autograd.randomness import source
+from toolkit.autograd.training.datasets import SubDataset
 from toolkit.core.devices import draw_permutation, resolve_generator
 from toolkit.core.errors import argument_error
 
 
-class Shard:
+class Shard(SubDataset):
     """One process's part of a dataset.
 
+    It is indexed as any :class:`~toolkit.autograd.training.SubDataset`: batches of what is made of arrays are cut at
+    once.
+
     Args:
-        dataset: anything with ``__len__`` and ``__getitem__``. Where it takes arrays of indices (arrays do, and the
-            datasets of :mod:`toolkit.autograd.training`), a shard takes them too, and slices.
-        indices: shape ``(samples,)``, into ``dataset``.
-        size: how many samples all shards were cut from.
+        dataset: the whole, on every rank.
+        order: of its samples, shape ``(samples,)``.
+        start: where this part begins in that order.
+        stop: where it ends.
 
     Attributes:
         dataset: the whole dataset.
-        indices: which of its samples are here.
-        whole_size: how many samples all shards were cut from.
+        indices: which of its samples are here, shape ``(stop - start,)``.
     """
 
-    def __init__(self, dataset: Any, indices: np.ndarray, size: int) -> None:
+    def __init__(self, dataset: Any, order: np.ndarray, start: int, stop: int) -> None:
+        super().__init__(dataset, start, stop, order)
         self.dataset = dataset
-        self.indices = indices
-        self.whole_size = size
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: Any) -> Any:
-        """Return a sample for an integer; for a slice or an array of indices what the dataset gives for many."""
-        if isinstance(index, torch.Tensor):
-            index = index.cpu().numpy()
-        chosen = self.indices[index]
-        return self.dataset[int(chosen) if np.ndim(chosen) == 0 else chosen]
+        self.indices = order[start:stop]
 
     def __repr__(self) -> str:
-        return f"Shard({len(self)} of {self.whole_size} samples)"
+        return f"Shard({len(self)} of {len(self.dataset)} samples)"
 
 
 class EmptyDataset:
@@ -128,7 +121,7 @@ def scatter_dataset(
             order = draw_permutation(total, generator=source(generator), device="cpu").numpy()
         order = communicator.bcast(order if communicator.rank == root else None, root)
     first, last = shard_bounds(total, communicator.rank, communicator.size, force_equal_length)
-    return Shard(dataset, order[first:last], total)
+    return Shard(dataset, order, first, last)
 
 
 def shard_bounds(total: int, rank: int, size: int, equal: bool) -> tuple[int, int]:
