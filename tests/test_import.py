@@ -54,3 +54,19 @@ def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'chainer'"):
         toolkit.chainer  # noqa: B018
     assert not hasattr(toolkit, "autgrad")
+
+
+def test_what_stands_on_the_engine_loads_on_first_use() -> None:
+    program = """
+import json, sys, toolkit.autograd as autograd
+later = ("links", "training", "models", "onnx_export", "distributed")
+before = [name for name in later if f"toolkit.autograd.{name}" in sys.modules]
+found = [getattr(autograd, name).__name__ for name in later]
+heavy = [name for name in ("IPython", "matplotlib", "tqdm", "onnx", "safetensors") if name in sys.modules]
+print(json.dumps([before, found, heavy, set(later) <= set(dir(autograd)), hasattr(autograd, "lnks")]))
+"""
+    before, found, heavy, listed, misspelt = in_fresh_process(program)
+    assert before == [] and heavy == [] and listed and not misspelt
+    assert found == [
+        f"toolkit.autograd.{name}" for name in ("links", "training", "models", "onnx_export", "distributed")
+    ]

@@ -4,8 +4,13 @@ The question of the paper: how can a framework differentiate code it has never s
 let every operation leave behind just enough to go backward. ``tape`` holds Variables and the nodes behind them,
 ``engine`` the backward pass, ``operations`` the functions with one backward rule each, ``backends`` the array
 libraries, ``derivatives`` gradients as functions (any order), ``checkpoint`` recomputation, ``hooks`` and ``graph``
-what looks on, ``gradcheck`` the proof by differences.
+what looks on, ``gradcheck`` the proof by differences. On top stand ``links`` and ``initializers`` (models as trees),
+``optimizers``, ``training`` (Trainer, extensions, snapshots), ``serializers``, ``models``, ``distributed`` (several
+processes) and ``onnx_export``, each loaded when it is first asked for.
 """
+
+import importlib
+from typing import Any
 
 from toolkit.autograd import functions, hooks
 from toolkit.autograd.checkpoint import checkpoint
@@ -14,6 +19,17 @@ from toolkit.autograd.derivatives import grad, hessian, hvp, jacobian, vjp
 from toolkit.autograd.gradcheck import GradientCheck, gradcheck, numerical_gradient
 from toolkit.autograd.graph import Graph, graph
 from toolkit.autograd.tape import Variable
+
+_LOADED_LATER = (
+    "distributed",
+    "initializers",
+    "links",
+    "models",
+    "onnx_export",
+    "optimizers",
+    "serializers",
+    "training",
+)
 
 __all__ = [
     "GradientCheck",
@@ -35,3 +51,13 @@ __all__ = [
     "using_config",
     "vjp",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LOADED_LATER:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LOADED_LATER})
