@@ -80,3 +80,11 @@ def test_in_a_plain_loop_without_epochs(tmp_path, loud):
         report({"a": 1.0})
     manager.finalize()
     assert "iteration 1" in out.getvalue()
+
+
+def test_the_last_state_is_shown(train, monkeypatch):
+    monkeypatch.setenv("TOOLKIT_QUIET", "0")
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_UPDATES", 1e9)
+    out = io.StringIO()
+    train([ProgressBar(file=out)], [{}] * 4, stop_trigger=(2, "epoch"))
+    assert "epoch 2.00/2" in out.getvalue()

@@ -32,6 +32,7 @@ class ProgressBar(Extension):
         self._description = description
         self._options = options
         self._bar: Any = None
+        self._trainer: Any = None
         self._unit = "iteration"
         self._shown_at = 0.0
         self._counts: list[tuple[float, int]] = []
@@ -41,6 +42,7 @@ class ProgressBar(Extension):
         from toolkit.core.progress import progress_bar
 
         self.finalize()
+        self._trainer = trainer
         total, self._unit = self._length or _length(getattr(trainer, "stop_trigger", None)) or (None, "iteration")
         done = self._done(trainer)
         # Epochs are counted in fractions; tqdm's own rate would be of epochs.
@@ -89,10 +91,11 @@ class ProgressBar(Extension):
         self.finalize()
 
     def finalize(self) -> None:
-        """Close the bar."""
+        """Show where the training stands, and close the bar."""
         if self._bar is not None:
+            self._show(self._trainer, time.monotonic())
             self._bar.close()
-            self._bar = None
+            self._bar = self._trainer = None
 
 
 def _length(trigger: Any) -> tuple[float, str] | None:
