@@ -62,7 +62,7 @@ import json, sys, toolkit.autograd as autograd
 later = ("links", "training", "models", "onnx_export", "distributed")
 before = [name for name in later if f"toolkit.autograd.{name}" in sys.modules]
 found = [getattr(autograd, name).__name__ for name in later]
-heavy = [name for name in ("IPython", "matplotlib", "tqdm", "onnx", "safetensors") if name in sys.modules]
+heavy = [name for name in ("IPython", "matplotlib", "onnx", "safetensors") if name in sys.modules]
 print(json.dumps([before, found, heavy, set(later) <= set(dir(autograd)), hasattr(autograd, "lnks")]))
 """
     before, found, heavy, listed, misspelt = in_fresh_process(program)
