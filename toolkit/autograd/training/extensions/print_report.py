@@ -149,7 +149,7 @@ class PrintReport(Extension):
         hidden = len(self.rows) - len(shown)
         note = f'<caption style="text-align:left">the last {len(shown)} of {len(self.rows)} rows</caption>'
         return (
-            '<div tabindex="0" role="group" aria-label="training log" style="overflow-x:auto">'
+            '<div tabindex="0" role="group" aria-label="training log" style="overflow-x:auto;line-height:1.4">'
             f'<table style="border-collapse:collapse">{note if hidden else ""}'
             f'<thead><tr style="border-bottom:1px solid">{head}</tr></thead><tbody>{body}</tbody></table></div>'
         )
