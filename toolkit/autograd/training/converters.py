@@ -1,5 +1,6 @@
 """From examples to a batch of arrays where the model is."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,19 +57,30 @@ def concat_examples(batch: Any, device: Any = None, padding: Any = None) -> Any:
     return _put(_stack(batch, padding), place)
 
 
-def place_of_model(model: Any) -> Place | None:
-    """Return where a model's first initialised floating-point parameter lives; ``None`` if it has none."""
+def place_of_model(model: Any, known: Place | None = None) -> Place | None:
+    """Return where a model's first initialised parameter lives; ``None`` if it has none.
+
+    Args:
+        model: a link, or anything else.
+        known: where it lived before; returned if that has not changed.
+    """
     if not hasattr(model, "params"):
         return None
     for parameter in model.params():
-        if parameter.data is not None:
-            return place_of(parameter.data)
+        data = parameter.data
+        if data is not None:
+            if known is not None and type(data) is type(known.sample) and data.device == known.sample.device:
+                return known
+            return place_of(data)
     return None
 
 
 def _place(device: Any) -> Place | None:
-    if device is None or isinstance(device, Place):
-        return device
+    return device if device is None or isinstance(device, Place) else _named(device)
+
+
+@functools.lru_cache(maxsize=16)
+def _named(device: Any) -> Place:
     if isinstance(device, str) and device in ("numpy", "cupy", "torch"):
         return named_place(device)
     return named_place("torch", device)

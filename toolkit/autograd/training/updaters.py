@@ -172,12 +172,14 @@ class StandardUpdater(Updater):
         if not callable(converter):
             raise argument_error("StandardUpdater", "converter", "a function", repr(converter), kind=TypeError)
         self.converter, self.device, self.loss_function = converter, device, loss_function
+        self._place: Any = None
 
     def update_core(self) -> None:
         """Do one update with the next batch of the main iterator."""
         iterator, optimizer = self.iterators["main"], self.optimizers["main"]
-        place = self.device if self.device is not None else place_of_model(self.models.get("main"))
-        batch = self.converter(next(iterator), place)
+        if self.device is None:
+            self._place = place_of_model(self.models.get("main"), self._place)
+        batch = self.converter(next(iterator), self._place if self.device is None else self.device)
         loss = self.loss_function if self.loss_function is not None else optimizer.target
         if isinstance(batch, tuple):
             optimizer.update(loss, *batch)

@@ -104,10 +104,10 @@ class Snapshot(Extension):
 
     def on_error(self, trainer: Any, error: BaseException, traceback: TracebackType | None) -> None:
         """Write a snapshot, if ``snapshot_on_error``."""
-        if self.snapshot_on_error and (self.condition is None or self.condition(trainer)):
-            # One of the finished iteration is better than this one; one of an earlier session is of that too.
-            if self._name(trainer) not in self._written or not (Path(trainer.out) / self._name(trainer)).exists():
-                self.save(trainer)
+        wanted = self.snapshot_on_error and (self.condition is None or self.condition(trainer))
+        # One that was written after the same iteration, all extensions done, is better than what is left now.
+        if wanted and not (self._name(trainer) in self._written and (Path(trainer.out) / self._name(trainer)).exists()):
+            self.save(trainer)
 
     def save(self, trainer: Any) -> Path:
         """Write a snapshot now, and remove what is not retained.
