@@ -329,7 +329,7 @@ def report(records: Sequence[Record]) -> str:
         Table(("", "toolkit.autograd", "torch"), rows, title).to_text(),
         "",
         f"accuracy on {held_out}, ours less torch's, seed by seed: "
-        + ", ".join(f"{result.metrics['accuracy difference']:+.2f}" for result in record.results),
+        + ", ".join(f"{round(result.metrics['accuracy difference'], 2) + 0.0:+.2f}" for result in record.results),
     ]
     if n_seeds > 1:
         lines.append(f"a ± b: mean and standard deviation over the {n_seeds} seeds")
