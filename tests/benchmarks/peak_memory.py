@@ -1,8 +1,9 @@
-"""Peak memory of one step of a deep network, in a process of its own: ``python -m tests.benchmarks.peak_memory ENGINE``.
+"""Peak memory of a deep network's step, in a process of its own: ``python -m tests.benchmarks.peak_memory ENGINE``.
 
 What is compared is by how much the step raises the process's resident memory above what parameters and libraries take.
 """
 
+import os
 import resource
 import subprocess
 import sys
@@ -85,7 +86,9 @@ def measured_apart(engine: Engine, layers: int = 20, width: int = 1000, batch: i
     options = [engine, "--layers", str(layers), "--width", str(width), "--batch", str(batch)]
     root = Path(toolkit.__file__).resolve().parents[1]
     command = [sys.executable, "-m", "tests.benchmarks.peak_memory", *options]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    # The allocator would remember what sizes were freed and keep some of it, no two runs alike; this turns that off.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "100000", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import toolkit
+from tests.benchmarks.peak_memory import measured_apart
 
 pytestmark = pytest.mark.benchmark
 
@@ -17,3 +18,9 @@ def test_every_budget_is_met():
     command = [sys.executable, "-m", "tests.benchmarks.autograd", "--quick"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_deep_network_peaks_no_higher_than_torchs():
+    sizes = {"layers": 20, "width": 300, "batch": 2000}
+    ours, theirs = (min(measured_apart(engine, **sizes) for _ in range(2)) for engine in ("ours", "torch"))
+    assert ours <= 1.1 * theirs

@@ -88,7 +88,8 @@ def look_up(
     """
     (array,) = (value for value in inputs if not isinstance(value, Variable))
     # torch's kernels look themselves on a CPU; on a GPU they break the whole process, and NumPy counts from the end.
-    if type(array) is not torch.Tensor or not array.is_cpu:
+    # A CUDA graph that is being captured cannot wait for the answer.
+    if type(array) is not torch.Tensor or not (array.is_cpu or torch.cuda.is_current_stream_capturing()):
         _in_range(operation.name, argument, array, limit, like)
     try:
         return apply(operation, inputs, params)
