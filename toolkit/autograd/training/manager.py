@@ -12,16 +12,17 @@ import torch
 from toolkit.autograd import randomness
 from toolkit.autograd.training import state as states
 from toolkit.autograd.training.extension import PRIORITY_READER, Entry, name_of
+from toolkit.autograd.training.facts import RunFacts
 from toolkit.autograd.training.interval_triggers import get_trigger, has_come
 from toolkit.autograd.training.reporter import Reporter
 from toolkit.autograd.training.state import ResumeReport
-from toolkit.autograd.training.updaters import Progress, Updater
+from toolkit.autograd.training.updaters import Updater
 from toolkit.core.errors import argument_error
 
 _OUTSIDE, _UPDATE, _EXTENSIONS = range(3)
 
 
-class ExtensionsManager:
+class ExtensionsManager(RunFacts):
     """Extensions for a training loop of your own.
 
     ::
@@ -106,56 +107,6 @@ class ExtensionsManager:
 
     # -----------------------------------------------------------------------------------------------------------------
     # Facts
-
-    @property
-    def iteration(self) -> int:
-        """Finished iterations, those of earlier sessions included."""
-        return self.updater.iteration
-
-    @property
-    def epoch(self) -> int:
-        """Finished epochs."""
-        return self.updater.epoch
-
-    @property
-    def epoch_detail(self) -> float:
-        """Epochs done, with the fraction of the running one."""
-        return self.updater.epoch_detail
-
-    @property
-    def previous_epoch_detail(self) -> float:
-        """:attr:`epoch_detail` before the latest iteration."""
-        return self.updater.previous_epoch_detail
-
-    @property
-    def is_new_epoch(self) -> bool:
-        """Whether the latest iteration finished an epoch."""
-        return self.updater.is_new_epoch
-
-    @property
-    def progress(self) -> Progress:
-        """Items seen and items an epoch: :attr:`epoch_detail` in whole numbers."""
-        return self.updater.progress
-
-    @property
-    def previous_progress(self) -> Progress:
-        """:attr:`progress` before the latest iteration."""
-        return self.updater.previous_progress
-
-    @property
-    def models(self) -> dict[str, Any]:
-        """The models by name."""
-        return self.updater.models
-
-    @property
-    def optimizers(self) -> dict[str, Any]:
-        """The optimizers by name."""
-        return self.updater.optimizers
-
-    @property
-    def iterators(self) -> dict[str, Any]:
-        """The iterators by name."""
-        return self.updater.iterators
 
     @property
     def in_update(self) -> bool:
