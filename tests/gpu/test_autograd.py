@@ -77,5 +77,5 @@ def averaged_rank(communicator):
 
     link = Linear(1, 1, nobias=True).to_device(f"cuda:{communicator.intra_rank}")
     link.W.grad = torch.full_like(link.W.data, float(communicator.rank))
-    communicator.multi_node_mean_grad(link)
+    communicator.mean_gradients(link)
     return float(link.W.grad)
