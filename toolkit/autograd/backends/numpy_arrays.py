@@ -51,7 +51,7 @@ class NumPyBackend(NumPyLikeBackend):
             return by_x, by_weight
         if needs[2] is None:
             return by_x, by_weight, None
-        by_bias = _ones(len(g), g.dtype).dot(g) if len(g) <= _MANY else _add(g, 0)
+        by_bias = _known_ones(len(g), g.dtype).dot(g) if len(g) <= _MANY else _add(g, 0)
         return by_x, by_weight, by_bias
 
     def log_softmax(self, x: Any, axis: int) -> Any:
@@ -59,7 +59,12 @@ class NumPyBackend(NumPyLikeBackend):
             return super().log_softmax(x, axis)
         with np.errstate(invalid="ignore"):
             lowered = x - _maximum(x, axis, None, None, True)
-            lowered -= np.log(_add(np.exp(lowered), axis, None, None, True))
+            raised = np.exp(lowered)
+            if axis == 1 and len(x.shape) == 2 and x.shape[1] <= _MANY:
+                # A product with ones is a sum in half the time.
+                lowered -= np.log(raised.dot(_known_ones(x.shape[1], x.dtype)))[:, None]
+            else:
+                lowered -= np.log(_add(raised, axis, None, None, True))
         return lowered
 
     def checks_labels(self, labels: Any) -> bool:
@@ -77,7 +82,7 @@ class NumPyBackend(NumPyLikeBackend):
         losses = log_probabilities.take(places)
         if reduction == "none":
             return -losses, log_probabilities, labels
-        total = _add(losses)
+        total = losses.dot(_known_ones(len(losses), losses.dtype)) if len(losses) <= _MANY else _add(losses)
         return -total if reduction == "sum" else total / float(-len(losses)), log_probabilities, labels
 
     def cross_entropy_gradient(self, log_probabilities: Any, labels: Any, g: Any, *, reduction: str) -> Any:
@@ -92,10 +97,6 @@ class NumPyBackend(NumPyLikeBackend):
 @functools.cache
 def _zero(dtype: Any) -> np.ndarray:
     return _constant(np.zeros((), dtype))
-
-
-def _ones(count: int, dtype: Any) -> np.ndarray:
-    return _known_ones(count, dtype) if count <= _MANY else np.ones(count, dtype)
 
 
 def _samples(count: int) -> np.ndarray:
