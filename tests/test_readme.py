@@ -15,7 +15,8 @@ import toolkit
 
 ROOT = Path(toolkit.__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^```\w*\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
@@ -97,3 +98,16 @@ def test_command_line_has_the_commands_it_tells_of() -> None:
         [sys.executable, "-m", "toolkit", "--help"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=120
     ).stdout
     assert told <= set(re.findall(r"\w+", help_text))
+
+
+def test_the_program_runs(tmp_path, capsys, monkeypatch) -> None:
+    (program,) = PROGRAMS
+    assert '(3, "epoch")' in program
+    monkeypatch.chdir(tmp_path)
+    exec(program.replace('(3, "epoch")', '(1, "iteration")'), {})
+    assert "main/accuracy" in capsys.readouterr().out
+
+
+def test_every_optional_extra_is_explained() -> None:
+    section = README.partition("| Extra |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)) == set(EXTRAS) - {"notebooks", "test"}
