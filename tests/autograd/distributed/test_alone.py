@@ -119,7 +119,9 @@ def test_allreduce_grad_dtypes() -> None:
     ("environment", "told"),
     [
         ({"RANK": "0", "WORLD_SIZE": "2"}, "MASTER_ADDR, MASTER_PORT missing"),
-        ({"MASTER_ADDR": "localhost"}, "RANK, WORLD_SIZE, MASTER_PORT missing"),
+        ({"WORLD_SIZE": "2"}, "RANK, MASTER_ADDR, MASTER_PORT missing"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "http"}, "MASTER_PORT in the"),
+        ({"RANK": "2", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}, "not below WORLD_SIZE"),
         ({"LOCAL_RANK": "first"}, "LOCAL_RANK in the environment is no number"),
         ({"OMPI_COMM_WORLD_SIZE": "4"}, "started by mpirun"),
         ({"SLURM_NTASKS": "2"}, "started by srun"),
@@ -130,6 +132,13 @@ def test_an_unfit_environment_is_named(environment: dict[str, str], told: str, m
         monkeypatch.setenv(name, value)
     with pytest.raises(LaunchError, match=told):
         create_communicator()
+    assert not dist.is_initialized()
+
+
+def test_an_address_alone_is_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "10.255.255.1")
+    monkeypatch.setenv("MASTER_PORT", "1")
+    assert create_communicator().size == 1
     assert not dist.is_initialized()
 
 

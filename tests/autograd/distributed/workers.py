@@ -13,13 +13,14 @@ import pytest
 import torch
 
 import toolkit.autograd.links as L
-from toolkit.autograd import Variable, derivatives, using_config
+from toolkit.autograd import Variable, derivatives, models, using_config
 from toolkit.autograd import functions as F
 from toolkit.autograd.distributed import (
     Communicator,
     DisagreementError,
     MultiNodeBatchNormalization,
     create_communicator,
+    create_mnbn_model,
     create_multi_node_evaluator,
     create_multi_node_optimizer,
     merged_summary,
@@ -228,6 +229,30 @@ def check_half_precision_buffer(c: Communicator) -> None:
             # Each addend and the sum are rounded once, each relative to at most the sum of sizes; then halved.
             bound = (2 * unit * 1.01 * sizes[path] + 3 * smallest) / 2
             assert bool(((g - gradients(exact)[path]).abs() <= bound).all()), (name, path)
+
+
+def check_float16_holds_what_float32_gives(c: Communicator) -> None:
+    # The sum of two would be too large for float16, or the addends too small, or both ranks differ.
+    for gradient in ([4e4, -6e4], [3e5, 1e5], [2e-9, -1e-9], [1e30, 3e29], [1e-32, 0.0]):
+        for name in ("flat", "naive"):
+            model = L.Linear(2, 1, nobias=True)
+            model.W.grad = torch.tensor([gradient]) * (2 * c.rank + 1)
+            create_communicator(name, allreduce_grad_dtype="float16").mean_gradients(model)
+            assert torch.allclose(model.W.grad, 2 * torch.tensor([gradient]), rtol=2e-3, atol=1e-44), gradient
+    # A rank of little weight with a large gradient.
+    model = L.Linear(1, 1, nobias=True)
+    model.W.grad = torch.tensor([[7e4 if c.rank else 2.0]])
+    create_communicator(allreduce_grad_dtype="float16").mean_gradients(model, weight=1 if c.rank else 999)
+    assert float(model.W.grad) == pytest.approx(0.999 * 2 + 70.0, rel=2e-3)
+    for value in (float("inf"), float("nan")):
+        model.W.grad = torch.full((1, 1), value if c.rank else 1.0)
+        create_communicator(allreduce_grad_dtype="float16").mean_gradients(model)
+        assert str(float(model.W.grad)) == str(value)
+    half = L.Linear(1, 1, nobias=True).astype("float16")
+    half.W.grad = torch.full((1, 1), 6e4, dtype=torch.float16)
+    c.mean_gradients(half)
+    assert half.W.grad.dtype == torch.float16 and float(half.W.grad) == 6e4
+    assert float(c.allreduce(half.W.grad, "mean")) == 6e4
 
 
 def check_missing_gradients(c: Communicator) -> None:
@@ -506,6 +531,23 @@ def check_training_through_batch_normalization_with_unequal_parts(c: Communicato
     for path, p in ours.namedparams():
         assert float((p.data - theirs[path].data).abs().max()) < 1e-12, path
     assert replicas_differ(c, ours) == ()
+
+
+def check_a_network_made_multi_node(c: Communicator) -> None:
+    x = torch.randn(9, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    t = torch.arange(9) % 3
+    alone = models.ResNet(1, 3, width=4, generator=torch.Generator().manual_seed(1)).astype("float64")
+    ours = create_mnbn_model(alone, c)
+    assert type(alone.bn) is L.BatchNormalization and type(ours.bn) is MultiNodeBatchNormalization
+    here = part(c, (0, 2, 9))
+    F.cross_entropy(alone(x), t).backward()
+    loss = F.cross_entropy(ours(x[here]), t[here])
+    (loss * c.relative_weight(here.stop - here.start)).backward()
+    c.mean_gradients(ours)
+    assert largest(gradients(ours), gradients(alone)) < 1e-13
+    theirs = dict(alone.namedpersistents())
+    for path, value in ours.namedpersistents():
+        assert np.allclose(value, theirs[path], rtol=1e-12, atol=1e-14), path
 
 
 CHECKS = {name: value for name, value in globals().items() if name.startswith("check_")}

@@ -10,6 +10,7 @@ under torchrun.
 
 from toolkit.autograd.distributed.batch_normalization import (
     MultiNodeBatchNormalization,
+    create_mnbn_model,
     multi_node_batch_normalization,
 )
 from toolkit.autograd.distributed.communicator import Communicator
@@ -33,6 +34,7 @@ __all__ = [
     "Shard",
     "create_communicator",
     "create_empty_dataset",
+    "create_mnbn_model",
     "create_multi_node_evaluator",
     "create_multi_node_optimizer",
     "install_exception_hook",

@@ -10,6 +10,7 @@ from torch import Tensor
 from toolkit.autograd.configuration import config
 from toolkit.autograd.distributed import arrays
 from toolkit.autograd.distributed.communicator import Communicator
+from toolkit.autograd.links.link import Link
 from toolkit.autograd.links.normalization import BatchNormalization
 from toolkit.autograd.operation import Operation
 from toolkit.autograd.operations.arguments import floating, shaped
@@ -64,6 +65,26 @@ class MultiNodeBatchNormalization(BatchNormalization):
         if finetune and not config.in_recomputing:
             self.N += 1
         return y
+
+
+def create_mnbn_model(link: Link, communicator: Communicator) -> Link:
+    """Return a copy of a network whose batch normalization takes its statistics over all ranks.
+
+    Args:
+        link: any, a :class:`~toolkit.autograd.models.ResNet` say; it stays as it is.
+        communicator: of the ranks.
+
+    Returns:
+        The copy, on arrays of its own. Each ``BatchNormalization`` in it (but none of a class derived from that) is a
+        :class:`MultiNodeBatchNormalization` with the same parameters, running statistics and settings.
+    """
+    model = link.copy("copy")
+    for part in model.links():
+        if type(part) in (BatchNormalization, MultiNodeBatchNormalization):
+            # It differs by its class and this attribute alone, and stays in its place, were it held in several.
+            part.__class__ = MultiNodeBatchNormalization
+            part.__dict__["communicator"] = communicator
+    return model
 
 
 def multi_node_batch_normalization(

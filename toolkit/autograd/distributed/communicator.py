@@ -207,10 +207,12 @@ class Communicator(Transport):
             raise argument_error("allreduce", "array", expected, f"{tensor.dtype}", kind=TypeError)
         head = arrays.header(array, tensor)[1:]
         self.agree("allreduce", *head, ["sum", "mean", "max", "min"].index(op), same=len(head) + 1)
-        total = tensor.clone(memory_format=torch.contiguous_format)
+        # The sum of halves may lie beyond what they hold, and their mean within it.
+        dtype = torch.promote_types(tensor.dtype, torch.float32) if op == "mean" else tensor.dtype
+        total = tensor.to(dtype, copy=True, memory_format=torch.contiguous_format)
         self.reduce_in_place(total, "sum" if op == "mean" else op)
         if op == "mean":
-            total /= self.size
+            total = (total / self.size).to(tensor.dtype)
         return arrays.like(total, array)
 
     # -- Objects --------------------------------------------------------------------------------------------------

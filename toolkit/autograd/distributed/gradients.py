@@ -20,6 +20,8 @@ from toolkit.autograd.distributed.transport import integer_as_number, number_as_
 from toolkit.core.errors import argument_error
 
 _MOST_TOLD = 12
+_FLOAT16_ROOM = 15
+"""float16 holds every number below 2 to this power, and sums that rounding has pushed up to it."""
 
 
 class Mean:
@@ -29,7 +31,7 @@ class Mean:
         parameters: ``(path, parameter)`` of those that take part, in the order of the buffer.
         buffers: what is being reduced: one for all, or (``naive``) one a parameter.
         waits: each waits for its buffer.
-        size: the number of ranks.
+        divisor: by which the sums are means: the number of ranks, times the scale that the addends had.
         dtype: that the buffers have once they arrived; ``None`` leaves it.
     """
 
@@ -38,22 +40,23 @@ class Mean:
         parameters: list[tuple[str, Any]],
         buffers: list[Tensor],
         waits: list[Callable[[], None]],
-        size: int,
+        divisor: float,
         dtype: torch.dtype | None,
     ) -> None:
         self.parameters = parameters
         self._buffers = buffers
         self._waits = waits
-        self._size = size
+        self._divisor = divisor
         self._dtype = dtype
 
     def finish(self) -> "Mean":
         """Wait until the sums are here, and make means of them."""
         for wait in self._waits:
             wait()
-        if self._waits and (self._size > 1 or self._dtype is not None):
+        if self._waits and (self._divisor != 1 or self._dtype is not None):
             self._buffers = [
-                (buffer if self._dtype is None else buffer.to(self._dtype)).div_(self._size) for buffer in self._buffers
+                (buffer if self._dtype is None else buffer.to(self._dtype)).div_(self._divisor)
+                for buffer in self._buffers
             ]
         self._waits = []
         return self
@@ -114,6 +117,7 @@ def start_mean(
         digest(missing),
         int(changed),
         number_as_integer(own_weight),
+        number_as_integer(_largest(communicator, every) if own_weight else 0.0),
         same=2,
     )
     require_same_layout(communicator, "mean_gradients", [theirs[2] for theirs in answers], layout)
@@ -126,15 +130,40 @@ def start_mean(
         if len({theirs[3] for theirs in answers}) > 1:
             missing = _agreed_missing(communicator, missing, weights)
         every = [(path, parameter) for path, parameter in every if path not in set(missing)]
-    # Relative to the mean weight, so that equal shards need no factor and half precision keeps its range.
-    factor = own_weight * communicator.size / sum(weights)
-    return _sent(communicator, every, factor, asynchronous)
+    largest = sum(integer_as_number(theirs[6]) * one for theirs, one in zip(answers, weights, strict=True))
+    # Relative to the mean weight, so that equal shards need no factor.
+    relative = communicator.size / sum(weights)
+    return _sent(communicator, every, own_weight * relative, _scale(largest * relative), asynchronous)
 
 
-def _sent(communicator: Communicator, parameters: list[tuple[str, Any]], factor: float, asynchronous: bool) -> Mean:
-    parts = [_part(parameter, factor) for _, parameter in parameters]
+def _largest(communicator: Communicator, parameters: list[tuple[str, Any]]) -> float:
+    """Return the largest absolute element of the gradients if they travel in float16, else 0 at once."""
+    gradients = [
+        arrays.to_tensor(parameter.grad, "mean_gradients", "gradient")
+        for _, parameter in parameters
+        if parameter.grad is not None
+    ]
+    gradients = [gradient for gradient in gradients if gradient.numel()]
+    if not gradients or torch.float16 not in (communicator.allreduce_grad_dtype, *(g.dtype for g in gradients)):
+        return 0.0
+    largest = [gradient.abs().max().to(device=gradients[0].device, dtype=torch.float64) for gradient in gradients]
+    return float(torch.stack(largest).max())
+
+
+def _scale(largest: float) -> float:
+    """Return the power of two by which to multiply so that no sum leaves float16; small addends gain most."""
+    if not 0 < largest < math.inf:
+        return 1.0
+    return 2.0 ** max(-100, min(100, _FLOAT16_ROOM - math.frexp(largest)[1]))
+
+
+def _sent(
+    communicator: Communicator, parameters: list[tuple[str, Any]], factor: float, scale: float, asynchronous: bool
+) -> Mean:
+    divisor = communicator.size * scale
+    parts = [_part(parameter, factor * scale) for _, parameter in parameters]
     if not parts:
-        return Mean([], [], [], communicator.size, None)
+        return Mean([], [], [], divisor, None)
     place = parts[0].device
     wide = functools.reduce(torch.promote_types, {part.dtype for part in parts})
     narrow = communicator.allreduce_grad_dtype or wide
@@ -144,7 +173,7 @@ def _sent(communicator: Communicator, parameters: list[tuple[str, Any]], factor:
     else:
         buffers = [torch.cat([part.to(place) for part in parts]).to(narrow)]
     waits = [communicator.reduce_in_place(buffer, asynchronous=asynchronous) for buffer in buffers]
-    return Mean(parameters, buffers, waits, communicator.size, wide if narrow != wide else None)
+    return Mean(parameters, buffers, waits, divisor, wide if narrow != wide else None)
 
 
 def _part(parameter: Any, factor: float) -> Tensor:

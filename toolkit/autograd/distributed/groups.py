@@ -49,8 +49,8 @@ def create_communicator(
             through gloo). ``None`` is ``"pure_nccl"`` where every process of this machine has a GPU, else ``"flat"``.
         timeout: seconds a call may wait for other ranks before it raises. With NCCL, torch's watchdog ends the
             process instead.
-        allreduce_grad_dtype: ``"float16"`` or ``"bfloat16"`` halves what gradients take on their way;
-            ``None`` leaves their own dtype.
+        allreduce_grad_dtype: ``"float16"`` (scaled on the way, so that no sum overflows) or ``"bfloat16"`` halves what
+            gradients take; ``None`` leaves their own dtype.
 
     Raises:
         LaunchError: the environment of a launcher is incomplete, or that of another than torchrun.
@@ -172,7 +172,8 @@ def join_through(store: Any, rank: int, size: int, name: str, timeout: float) ->
 
 def _join(name: str, timeout: float) -> None:
     present = [variable for variable in _TORCHRUN if os.environ.get(variable)]
-    if not present:
+    # An address alone, as some shells keep one, was left by no launcher.
+    if "RANK" not in present and "WORLD_SIZE" not in present:
         for variable, launcher in _OTHER_LAUNCHERS.items():
             if os.environ.get(variable, "1") not in ("", "1"):
                 raise LaunchError(
@@ -189,6 +190,7 @@ def _join(name: str, timeout: float) -> None:
     rank, size = _number_in_environment("RANK", 0), _number_in_environment("WORLD_SIZE", 1)
     if not rank < size:
         raise LaunchError(f"create_communicator: RANK={rank} is not below WORLD_SIZE={size}")
+    _number_in_environment("MASTER_PORT", 0)
     if size == 1 and name != "pure_nccl":
         return
     limit = datetime.timedelta(seconds=timeout)
