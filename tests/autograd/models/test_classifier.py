@@ -133,7 +133,8 @@ COLOUR = torch.linspace(0, 1, 72).reshape(2, 3, 3, 4)
     [
         (GREY, 2), (GREY[:, None], 2), (GREY[0], 1), (GREY.double(), 2), (GREY.numpy(), 2), (Variable(GREY), 2),
         ([GREY[0], GREY[1].numpy()], 2), ((GREY[0, None],), 1), (GREY.half(), 2), (GREY > 0.5, 2),
-        ((GREY * 255).to(torch.uint8), 2), ((GREY * 255).long(), 2), (GREY.numpy()[::-1, :, ::-1], 2),
+        ((GREY * 255).to(torch.uint8), 2), ((GREY * 255).long(), 2),
+        ((GREY.numpy() * 255).astype(np.uint16), 2), (GREY.numpy()[::-1, :, ::-1], 2),
     ],
 )  # fmt: skip
 def test_grey_pictures(images, n):
@@ -173,6 +174,25 @@ def test_pictures_of_pillow_and_of_the_datasets():
     assert len(Scores(1).predict(data.test[:7])) == 7
 
 
+def test_pictures_of_pillow_with_more_than_a_byte_are_not_cut_off():
+    image = pytest.importorskip("PIL.Image")
+    levels = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    expected = Scores(1).predict(levels).probabilities
+    assert torch.equal(Scores(1).predict(image.fromarray(levels)).probabilities, expected)
+    for wide in (levels * 255, (levels * 65535).astype(np.uint16), (levels * 65535).astype(np.int32)):
+        with pytest.raises(ValueError, match=r"to 255|from 0 to 1"):
+            Scores(1).predict(image.fromarray(wide))
+    assert Scores(3).predict(image.fromarray(levels)).labels.shape == (1,)
+
+
+def test_one_of_the_predictions_and_each():
+    predictions = Scores(1).predict(GREY)
+    assert repr(predictions[-1]) == repr(predictions[1:])
+    assert [len(one) for one in predictions] == [1, 1]
+    with pytest.raises(IndexError):
+        predictions[2]
+
+
 def test_batches_give_what_the_whole_gives():
     model = Scores(1)
     pictures = torch.rand(7, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -189,6 +209,9 @@ def test_batches_give_what_the_whole_gives():
         (1, torch.full((2, 2), float("nan")), ValueError, "from 0 to 1"),
         (1, torch.full((2, 2), -3), ValueError, "from 0 to 255"),
         (1, COLOUR, ValueError, "shape"),
+        (1, torch.zeros(28, 28, 1), ValueError, "channels come first"),
+        (1, torch.zeros(28, 28, 3), ValueError, "channels come first"),
+        (1, torch.zeros(2, 28, 28, 3), ValueError, "channels come first"),
         (1, torch.zeros(4), ValueError, "shape"),
         (1, torch.zeros(0, 2, 2), ValueError, "at least one image"),
         (1, torch.zeros(2, 0, 2), ValueError, "shape"),

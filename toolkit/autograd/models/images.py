@@ -15,6 +15,8 @@ from toolkit.core.errors import argument_error
 
 _FORMS = "(images, {n}, height, width), or ({n}, height, width) for one image"
 _GREY_FORMS = "(images, 1, height, width), (images, height, width), or (height, width) for one image"
+_SMALLEST = 8
+"""Rows and columns from which (height, width, 1 or 3) is one picture rather than a heap of grey stripes."""
 
 
 def as_images(images: Any, channels: int) -> list[Float[Tensor, "channels _ _"]]:
@@ -50,8 +52,11 @@ def _unpacked(images: Any, channels: int) -> list[Tensor]:
         if hasattr(images, attribute) and not is_array(images):
             images = getattr(images, attribute)
     if hasattr(images, "convert") and hasattr(images, "mode"):
-        images = np.asarray(images.convert("L" if channels == 1 else "RGB"))
-        images = images if channels == 1 else images.transpose(2, 0, 1)
+        # Pillow cuts off what lies above 255 when it converts these; their numbers are judged like any others.
+        if images.mode[0] not in "IF":
+            images = images.convert("L" if channels == 1 else "RGB")
+        images = np.asarray(images)
+        images = images.transpose(2, 0, 1) if images.ndim == 3 else images
     array = images.data if isinstance(images, Variable) else images
     if not is_array(array):
         expected = "an array, a picture, or a sequence of them"
@@ -63,6 +68,10 @@ def _unpacked(images: Any, channels: int) -> list[Tensor]:
 def _with_axes(tensor: Tensor, channels: int) -> Tensor:
     given = tuple(tensor.shape)
     if channels == 1:
+        if len(given) == 3 and given[2] in (1, 3) and min(given[:2]) >= _SMALLEST:
+            # It would pass for as many images as it has rows.
+            expected = f"shape {_GREY_FORMS} (channels come first)"
+            raise argument_error("predict", "images", expected, given)
         if tensor.ndim == 2:
             tensor = tensor[None]
         if tensor.ndim == 3:
@@ -75,7 +84,7 @@ def _with_axes(tensor: Tensor, channels: int) -> Tensor:
         tensor = tensor.expand(-1, channels, -1, -1)
     if tensor.ndim != 4 or tensor.shape[1] != channels or 0 in tensor.shape[2:]:
         expected = _GREY_FORMS if channels == 1 else _FORMS.format(n=channels)
-        last = " (channels come first)" if channels > 1 and given[-1:] == (channels,) else ""
+        last = " (channels come first)" if given[-1:] in ((3,), (channels,)) else ""
         raise argument_error("predict", "images", f"shape {expected}{last}", given)
     return tensor
 
@@ -85,6 +94,8 @@ def _scaled(tensor: Tensor) -> Tensor:
         raise argument_error("predict", "images", "real numbers", str(tensor.dtype), kind=TypeError)
     if tensor.dtype == torch.bool:
         return tensor.float()
+    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        tensor = tensor.long()  # torch compares none of them
     low, high = (float(tensor.min()), float(tensor.max())) if tensor.numel() else (0.0, 0.0)
     if not tensor.is_floating_point():
         if low < 0 or high > 255:

@@ -73,8 +73,15 @@ class Predictions:
         shown = ", ".join(str(guesses[0]) for guesses in Predictions.top(self[:4], 1))
         return f"Predictions({len(self):,} images: {shown}{', …' if len(self) > 4 else ''})"
 
-    def __getitem__(self, index: slice) -> "Predictions":
-        """Return the predictions of some of the images."""
+    def __getitem__(self, index: int | slice) -> "Predictions":
+        """Return the predictions of some of the images, or of one.
+
+        Raises:
+            IndexError: there is no such image.
+        """
+        if not isinstance(index, slice):
+            position = range(len(self))[index]
+            index = slice(position, position + 1)
         return Predictions(self.labels[index], self.probabilities[index], self.class_names)
 
     def to_dict(self) -> dict[str, Any]:
