@@ -56,7 +56,9 @@ def test_saved_bytes_are_counted_once_and_described(loss):
 def test_after_a_pass_the_nodes_are_shown_as_freed(loss):
     loss.backward()
     drawing = graph(loss)
-    assert [(node.label, node.freed, node.saved_bytes) for node in drawing.nodes] == [("loss = sum", True, 0)]
+    operations = [node for node in drawing.nodes if node.kind != "leaf"]
+    assert "loss = sum" in [node.label for node in operations] and len(operations) > 1
+    assert all(node.freed and not node.saved_bytes for node in operations)
 
 
 def test_leaves_and_constants_have_graphs_of_one_node_and_none():

@@ -132,7 +132,7 @@ def first_order(
                 heappop(heap)
                 continue
         parents = node.parents
-        if parents is None:
+        if node.saved is None:
             raise RuntimeError(f"backward: {operation.name}: {_FREED}")
         if needed is not None:
             parents = tuple(parent if parent is not None and parent.order in needed else None for parent in parents)
@@ -156,7 +156,7 @@ def first_order(
         else:
             gradients = operation.vjp(xp, gradient, saved, parents, node.params)
         if not retain_graph:
-            node.parents = node.saved = None
+            node.saved = None
         on_top = True
         for parent, contribution in zip(parents, gradients):  # noqa: B905 - every rule is tested; this is the hot loop
             if parent is None or contribution is None:
@@ -222,7 +222,7 @@ def higher_order(
                 results.append((node, gradient))
             if node.operation is None or order in boundary:
                 continue
-            if node.parents is None:
+            if node.saved is None:
                 raise RuntimeError(f"grad: {node.operation.name}: {_FREED}")
             parents = tuple(
                 [parent if parent is not None and parent.order in needed else None for parent in node.parents]
@@ -240,7 +240,7 @@ def higher_order(
                 debugging.require_unchanged(gradient.backend, node)
             gradients = node.operation.vjp(TAPE, gradient, saved_as_variables(node), parents, node.params)
             if not retain_graph:
-                node.parents = node.saved = None
+                node.saved = None
             for parent, contribution in zip(parents, gradients, strict=True):
                 if parent is None or contribution is None:
                     continue
@@ -287,7 +287,7 @@ def reaching(roots: list[Node], wanted: set[int], boundary: Set[int] = frozenset
         found[order] = node
         if order >= oldest or order in boundary:
             continue
-        if node.parents is None:
+        if node.saved is None:
             raise RuntimeError(f"grad: {node.operation.name}: {_FREED}")
         for parent in node.parents:
             if parent is not None:

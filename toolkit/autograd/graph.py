@@ -295,7 +295,7 @@ def _describe(node: Node, variable: Variable | None, counted: set[int], owned: s
         saved_bytes=kept,
         saved=tuple(saved),
         shape=None if variable is None else variable.shape,
-        freed=node.parents is None,
+        freed=node.saved is None,
         operation=None if kind == "leaf" else node.operation.name,
         leaf_bytes=of_leaves,
     )

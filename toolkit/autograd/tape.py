@@ -27,8 +27,9 @@ class Node:
 
     Attributes:
         operation: what made it; ``None`` on a leaf.
-        parents: the inputs' nodes, ``None`` for an input that needs no gradient; ``None`` altogether once freed.
-        saved: the arrays and values the backward rule asked for.
+        parents: the inputs' nodes, ``None`` for an input that needs no gradient.
+        saved: the arrays and values the backward rule asked for; ``None`` once freed. The parents stay, so that
+            the history can still be cut after a backward pass.
         params: the operation's parameters (axis, stride, …).
         order: falls with every node made, so that a heap, smallest first, gives the newest node.
         version: sum of the saved torch tensors' version counters when they were saved; ``None`` if there are none,
@@ -179,13 +180,14 @@ class Variable:
     def unchain_backward(self) -> None:
         """Cut all history behind this Variable, for truncated backpropagation through time.
 
-        The Variable itself and everything computed before it no longer reach a leaf; the saved arrays are let go.
+        The Variable itself and everything computed before it no longer reach a leaf; the saved arrays are let go. It may
+        come after the backward pass: what that has freed is cut too, and can be computed with again.
         """
         pending = [self.node] if self.node is not None else []
         self.node = None
         while pending:
             node = pending.pop()
-            if node.operation is None or node.parents is None:
+            if node.operation is None or node.operation is _CUT:
                 continue
             pending.extend(parent for parent in node.parents if parent is not None)
             node.parents = (None,) * len(node.parents)

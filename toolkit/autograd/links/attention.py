@@ -103,7 +103,8 @@ class MultiHeadAttention(Chain):
             query: shape ``(samples, queries, embed_size)``, or without the first axis for one sample.
             key: shape ``(samples, keys, key_size)``; ``None`` means ``query``.
             value: shape ``(samples, keys, value_size)``; ``None`` means ``key``.
-            mask: bools, True where a query may look at a key, or numbers that are added to the scores; shape
+            mask: bools, True where a query may look at a key, or numbers that are added to the scores, ``-inf`` where it
+                may not; shape
                 ``(queries, keys)``, ``(samples, queries, keys)`` or ``(samples, heads, queries, keys)``, or one that
                 broadcasts to it. A NumPy array goes with every library. A query that may look nowhere finds 0.
             return_weights: return the weights of the heads too.
@@ -190,7 +191,10 @@ class MultiHeadAttention(Chain):
             if "bool" in str(mask.dtype):
                 allowed = mask.data
             else:
-                added = floating("MultiHeadAttention", "mask", mask, like=query)
+                # Minus infinity says "not here", in torch's masks among others; it must not meet the softmax.
+                numbers = floating("MultiHeadAttention", "mask", mask, like=query)
+                allowed = numbers.data != -math.inf
+                added = where(Variable(allowed), numbers, 0.0)
         if self.causal:
             rows, columns = (backend.arange(length, array) for length in shape[2:])
             past = backend.reshape(rows, (-1, 1)) >= backend.reshape(columns, (1, -1))
