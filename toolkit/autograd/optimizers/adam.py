@@ -35,7 +35,6 @@ class Adam(Optimizer):
     beta2 = Hyperparameter(below=1.0)
     eps = Hyperparameter()
     weight_decay = Hyperparameter()
-    fused_devices = frozenset({"cpu", "cuda"})
     decoupled = False
 
     def __init__(
@@ -79,6 +78,9 @@ class Adam(Optimizer):
         step *= values["lr"] / (1.0 - beta1**t)
         data -= step
         return data
+
+    def fuses(self, data: torch.Tensor) -> bool:
+        return data.device.type in ("cpu", "cuda")
 
     def update_tensors(self, group: TensorGroup) -> None:
         values = group.values

@@ -23,7 +23,6 @@ class AdaGrad(Optimizer):
     lr = Hyperparameter()
     eps = Hyperparameter()
     weight_decay = Hyperparameter()
-    fused_devices = frozenset({"cpu"})
     state_names = ("sum",)
 
     def __init__(self, lr: float = 0.01, eps: float = 1e-10, *, weight_decay: float = 0.0) -> None:
@@ -39,6 +38,9 @@ class AdaGrad(Optimizer):
         state["sum"] = total
         data -= values["lr"] * (gradient / (xp.sqrt(total) + values["eps"]))
         return data
+
+    def fuses(self, data: torch.Tensor) -> bool:
+        return data.device.type == "cpu"
 
     def update_tensors(self, group: TensorGroup) -> None:
         adagrad.adagrad(

@@ -65,7 +65,6 @@ class Optimizer:
     """
 
     kinds: ClassVar[dict[str, Hyperparameter]] = {}
-    fused_devices: ClassVar[frozenset[str]] = frozenset()
     state_names: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -209,6 +208,10 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__}.update_array")
 
+    def fuses(self, data: torch.Tensor) -> bool:
+        """Return whether :meth:`update_tensors` has a kernel that changes tensors like ``data`` in one pass."""
+        return False
+
     def update_tensors(self, group: TensorGroup) -> None:
         """Change torch tensors of equal hyper-parameters. A subclass leaves it to ``torch.optim`` where that can."""
         xp = backend_of_type(_Tensor)
@@ -248,7 +251,7 @@ class Optimizer:
             if gradient is None:
                 continue
             if rule.seen() is not data:
-                rule.fit(data, self.state_names, self.fused_devices)
+                rule.fit(data, self.state_names, self.fuses)
             if type(gradient) is not type(data) or gradient.shape != rule.shape or gradient.dtype != data.dtype:
                 gradient = self._fitting(parameter)
             if type(data) is not _Tensor:

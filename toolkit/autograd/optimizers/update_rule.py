@@ -1,6 +1,7 @@
 """How one parameter is updated: its switch, its own hyper-parameters, its hooks, and the state of its optimizer."""
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ class UpdateRule:
         """Look at the parameter's array anew at the next step."""
         self.__dict__.update(seen=_nothing, shape=None, fused=False, step=None)
 
-    def fit(self, data: Any, names: tuple[str, ...], fused_devices: frozenset[str]) -> None:
+    def fit(self, data: Any, names: tuple[str, ...], fuses: Callable[[torch.Tensor], bool]) -> None:
         """Bring the state to the library, device and dtype of ``data``; what is not there yet starts at zero."""
         place = place_of(data)
         for name in names:
@@ -110,8 +111,7 @@ class UpdateRule:
             elif type(saved) is not type(data) or saved.device != data.device or saved.dtype != data.dtype:
                 self.state[name] = place.put(saved, copy=True)
         # A fused kernel walks through memory, so that nothing but the elements may lie there, in order.
-        fused = isinstance(data, torch.Tensor) and data.device.type in fused_devices
-        fused = fused and data.is_contiguous() and not data.is_inference()
+        fused = isinstance(data, torch.Tensor) and data.is_contiguous() and not data.is_inference() and fuses(data)
         self.__dict__.update(seen=weakref.ref(data), shape=data.shape, fused=fused, step=None)
 
     def __getstate__(self) -> dict[str, Any]:
