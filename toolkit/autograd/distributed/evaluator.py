@@ -3,7 +3,7 @@
 from typing import Any
 
 from toolkit.autograd.distributed.communicator import Communicator
-from toolkit.autograd.training.reporter import DictSummary
+from toolkit.autograd.training.summaries import DictSummary
 
 
 def create_multi_node_evaluator(evaluator: Any, communicator: Communicator) -> Any:

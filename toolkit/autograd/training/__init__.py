@@ -29,14 +29,13 @@ from toolkit.autograd.training.iterators import SerialIterator
 from toolkit.autograd.training.manager import ExtensionsManager
 from toolkit.autograd.training.multiprocess_iterator import MultiprocessIterator
 from toolkit.autograd.training.reporter import (
-    DictSummary,
     Reporter,
-    Summary,
     get_current_reporter,
     report,
     report_scope,
 )
 from toolkit.autograd.training.state import ResumeReport
+from toolkit.autograd.training.summaries import DictSummary, Summary
 from toolkit.autograd.training.trainer import Trainer
 from toolkit.autograd.training.triggers import (
     BestValueTrigger,

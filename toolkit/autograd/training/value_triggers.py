@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from toolkit.autograd.training.interval_triggers import Trigger, get_trigger, has_come
-from toolkit.autograd.training.reporter import Summary
+from toolkit.autograd.training.summaries import Summary
 from toolkit.core.errors import require
 
 

@@ -11,7 +11,8 @@ from toolkit.autograd.training.converters import concat_examples, place_of_model
 from toolkit.autograd.training.extension import PRIORITY_WRITER, Extension
 from toolkit.autograd.training.extensions.subjects import named_links, publish, registered_name
 from toolkit.autograd.training.iterators import SerialIterator
-from toolkit.autograd.training.reporter import DictSummary, Reporter
+from toolkit.autograd.training.reporter import Reporter
+from toolkit.autograd.training.summaries import DictSummary
 from toolkit.core.errors import argument_error, require
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.autograd.training.extension import Extension
-from toolkit.autograd.training.extensions.means import Means
 from toolkit.autograd.training.extensions.subjects import load_into, state_of
+from toolkit.autograd.training.summaries import DictSummary
 from toolkit.autograd.training.triggers import get_trigger
 from toolkit.core.errors import argument_error
 from toolkit.core.files import atomic_write
@@ -55,7 +55,7 @@ class LogReport(Extension):
         self._every = get_trigger(trigger)
         self._postprocess = postprocess
         self._log_name = log_name
-        self._means = Means()
+        self._means = DictSummary()
         self._restored = False
         self.log: list[dict[str, Any]] = []
 
@@ -87,7 +87,7 @@ class LogReport(Extension):
         if self._postprocess is not None:
             self._postprocess(entry)
         self.log.append(entry)
-        self._means = Means()
+        self._means = DictSummary()
         if self._log_name is not None:
             text = dump_log(self.log)
             with atomic_write(Path(trainer.out) / self._log_name.format(**entry), "w") as file:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from toolkit.autograd.training.extension import PRIORITY_EDITOR, PRIORITY_WRITER, Extension
-from toolkit.autograd.training.extensions.means import Means
 from toolkit.autograd.training.extensions.subjects import load_into, named_optimizer, publish, state_of
+from toolkit.autograd.training.summaries import DictSummary
 from toolkit.autograd.training.triggers import get_trigger
 
 
@@ -81,7 +81,7 @@ class MicroAverage(Extension):
         self._begin()
 
     def _begin(self) -> None:
-        self._means, self._count = Means(), 0
+        self._means, self._count = DictSummary(), 0
 
     def __call__(self, trainer: Any) -> None:
         """Add the iteration's values; report the ratio if it is time. 0 / 0 is NaN."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.autograd.training.extension import Extension
-from toolkit.autograd.training.extensions.means import Means
 from toolkit.autograd.training.extensions.notebook import LiveHTML, has_widgets, in_notebook
 from toolkit.autograd.training.extensions.subjects import load_into, state_of
+from toolkit.autograd.training.summaries import DictSummary
 from toolkit.autograd.training.triggers import get_trigger
 from toolkit.core.errors import require
 from toolkit.core.files import atomic_write
@@ -76,7 +76,7 @@ class PlotReport(Extension):
         self._live = live
         self._log_y, self._title, self._y_label, self._size = log_y, title, y_label, size
         self._wanted = {*self._y_keys, x_key}
-        self._means = Means()
+        self._means = DictSummary()
         self._points: dict[str, list[tuple[float, float]]] = {key: [] for key in self._y_keys}
         self._page: LiveHTML | None = None
         self._lines: dict[str, Any] = {}
@@ -125,7 +125,7 @@ class PlotReport(Extension):
 
     def _add_point(self, trainer: Any, observation: Mapping[str, Any]) -> None:
         means = self._means.compute_mean()
-        self._means = Means()
+        self._means = DictSummary()
         if self._x_key in _AXES:
             x = trainer.epoch_detail if self._x_key == "epoch" else getattr(trainer, self._x_key)
         else:
