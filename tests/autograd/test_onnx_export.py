@@ -438,7 +438,20 @@ def _peeked(x):
     return x * Variable(x.data * 2)
 
 
+def _halved(x):
+    y = x * 1.0
+    while float(F.sum(y * y).data) > 1:
+        y = y * 0.5
+    return y
+
+
 REFUSED = {
+    "a branch on the sign of the sum": (
+        lambda x: F.relu(x) if float(F.sum(x).data) > 0 else F.tanh(x),
+        "one path through the program",
+    ),
+    "a number that mirroring does not change": (lambda x: x * float(x.data.max()), "numbers that do not change"),
+    "a loop until a norm is small": (_halved, "one path through the program"),
     "a branch on values": (_branch, "one path through the program"),
     "a constant made from values": (_peeked, "constants that do not change"),
     "a number made from values": (lambda x: x * float(F.sum(x).data), "numbers that do not change"),
@@ -455,9 +468,19 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_programs_that_depend_on_their_inputs_are_refused(case):
     function, message = REFUSED[case]
-    with pytest.raises(ValueError, match=message) as caught:
-        export_onnx(Wrong(function), _float(2, 3) + 1)
-    assert "/inner" in str(caught.value) or "operations" in str(caught.value)
+    for example in (_float(2, 3) + 1, _float(1, 3)):
+        with pytest.raises(ValueError, match=message) as caught:
+            export_onnx(Wrong(function), example)
+        assert "/inner" in str(caught.value) or "operations" in str(caught.value)
+
+
+def test_a_network_may_refuse_other_values():
+    def function(x):
+        assert bool((x.data >= 0).all()), "negative"
+        return F.sqrt(x)
+
+    x = torch.rand(3, 2, generator=_generator())
+    assert_same(Wrong(function), [x], export_onnx(Wrong(function), x))
 
 
 def test_statistics_of_the_batch_have_no_form():

@@ -1,6 +1,6 @@
 """Networks as ONNX files, which other programs can run (extra ``onnx``).
 
-The network runs twice on examples and every operation is written down (``tracing``); what the two runs have in common
+The network runs on several ``examples`` and every operation is written down (``tracing``); what the runs have in common
 is the program (``merging``); each operation has its ONNX form (``elementary``, ``indexing``, ``neural``), and ``graph``
 puts them together. Importing this package does not import ``onnx``.
 """

@@ -1,6 +1,5 @@
 """``export_onnx``: from a network and examples of its inputs to a checked ONNX model."""
 
-import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import numpy as np
 from toolkit.autograd.backends import backend_of
 from toolkit.autograd.configuration import using_config
 from toolkit.autograd.links import Link
+from toolkit.autograd.onnx_export.examples import named_inputs, varied
 from toolkit.autograd.onnx_export.merging import Length, Merged, Program, merge
 from toolkit.autograd.onnx_export.tracing import Trace, Tracer, places
 from toolkit.autograd.places import is_array
@@ -68,10 +68,11 @@ def export_onnx(
 ) -> ONNXModel:
     """Write a network as an ONNX model.
 
-    The network runs in evaluation mode (running statistics, no dropout), twice: on the examples, and on other values
-    and, unless ``batch_axis`` is ``None``, another number of samples. So lengths that follow the number of samples stay
-    free in the model, and a network whose operations or constants depend on its inputs is refused instead of being
-    written wrongly. Parameters keep their paths as names (``/l1/W``), and inputs the names that ``forward`` gives them.
+    The network runs in evaluation mode (running statistics, no dropout): on the examples, on other values with, unless
+    ``batch_axis`` is ``None``, more samples, and on values low, high and beyond the examples' range. So lengths that
+    follow the number of samples stay free in the model, and a network whose operations or constants are not the same
+    in all these runs is refused instead of being written wrongly. (A branch that none of them takes stays unseen.)
+    Parameters keep their paths as names (``/l1/W``), and inputs the names that ``forward`` gives them.
 
     Args:
         chain: a Link, or any function of Variables.
@@ -96,22 +97,26 @@ def export_onnx(
     _onnx()
     whole = isinstance(opset, int) and _OLDEST <= opset <= _NEWEST
     require(whole, "export_onnx", "opset", f"an integer from {_OLDEST} to {_NEWEST}", repr(opset))
-    inputs = _named_inputs(chain, example_inputs)
+    inputs = named_inputs(chain, example_inputs)
     keywords = isinstance(example_inputs, Mapping)
-    sizes, runs = _examples(inputs, batch_axis)
+    examples = varied(inputs, batch_axis)
     if isinstance(chain, Link) and not all(parameter.is_initialized for parameter in chain.params()):
         # A run gives parameters of open size their shape.
-        _run(chain, runs[0], keywords)
+        _run(chain, examples.given, keywords)
         _forget_states(chain)
-    program = merge(_run(chain, runs[0], keywords), _run(chain, runs[1], keywords), sizes)
+    first = _run(chain, examples.given, keywords)
+    program = merge(first, _run(chain, examples.longer, keywords), examples.sizes)
+    for values in examples.others:
+        try:
+            other = _run(chain, values, keywords)
+        except Exception:
+            continue  # a network may refuse such values
+        merge(first, other, None)
     arrays = _arrays_of(chain) if isinstance(chain, Link) else {}
     host = {name: backend_of(array, "export_onnx", "chain").to_numpy(array) for name, array in arrays.items()}
-    samples = None
-    if sizes is not None and batch_axis is not None:
-        name = next(name for name, array in inputs.items() if array.ndim > batch_axis)
-        samples = (name, batch_axis)
-    shapes = {name: _input_shape(runs[0][name].shape, batch_axis if sizes else None) for name in inputs}
-    model, n_parameters = _build(program, runs[0], shapes, host, samples, opset, type(chain).__name__)
+    free = None if examples.samples is None else batch_axis
+    shapes = {name: _input_shape(array.shape, free) for name, array in examples.given.items()}
+    model, n_parameters = _build(program, examples.given, shapes, host, examples.samples, opset, type(chain).__name__)
     if path is not None:
         with atomic_write(path) as handle:
             handle.write(model.SerializeToString())
@@ -125,79 +130,6 @@ def _onnx() -> Any:
     except ImportError as error:
         raise ImportError("export_onnx needs the package onnx: pip install 'tokui-toolkit[onnx]'") from error
     return onnx
-
-
-def _named_inputs(chain: Callable, examples: Any) -> dict[str, Any]:
-    """Return the example arrays under the names of the arguments, integers 64 bits wide."""
-    if isinstance(examples, Mapping):
-        given = dict(examples)
-    else:
-        values = list(examples) if isinstance(examples, tuple | list) else [examples]
-        given = dict(zip(_argument_names(chain, len(values)), values, strict=True))
-    require(bool(given), "export_onnx", "example_inputs", "at least one array", "none")
-    found = {}
-    for name, value in given.items():
-        array = value.data if isinstance(value, Variable) else value
-        if not is_array(array):
-            expected = "an array or Variable"
-            raise argument_error("export_onnx", f"example_inputs[{name!r}]", expected, repr(value)[:60], kind=TypeError)
-        backend = backend_of(array, "export_onnx", name)
-        array = backend.adopt(array)
-        if "int" in str(array.dtype) and "64" not in str(array.dtype):
-            array = backend.from_numpy(backend.to_numpy(array).astype(np.int64), array)
-        found[name] = array
-    return found
-
-
-def _argument_names(chain: Callable, count: int) -> list[str]:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    try:
-        signature = inspect.signature(chain.forward if isinstance(chain, Link) else chain)
-        names = [name for name, parameter in signature.parameters.items() if parameter.kind in kinds]
-    except (TypeError, ValueError):
-        names = []
-    return names[:count] if len(names) >= count else [f"input_{k}" for k in range(count)]
-
-
-def _examples(inputs: dict[str, Any], axis: int | None) -> tuple[tuple[int, int] | None, list[dict[str, Any]]]:
-    """Return two sets of inputs with other values and, along ``axis``, two numbers of samples."""
-    counts = {}
-    if axis is not None:
-        require(
-            isinstance(axis, int) and axis >= 0, "export_onnx", "batch_axis", "an axis from 0 on, or None", repr(axis)
-        )
-        counts = {name: array.shape[axis] for name, array in inputs.items() if len(array.shape) > axis}
-    if not counts:
-        return None, [inputs, {name: _changed(array, None, 0) for name, array in inputs.items()}]
-    n = max(next(iter(counts.values())), 2)
-    same = len(set(counts.values())) == 1 and 0 not in counts.values()
-    expected = "the same number of samples, at least 1, in all inputs (batch_axis=None fixes all lengths)"
-    require(same, "export_onnx", "example_inputs", expected, counts)
-    runs = []
-    # Far enough apart that half of them, say, is not the same number twice.
-    sizes = (n, 2 * n + 1)
-    for length in sizes:
-        varied = {name: (axis if name in counts else None) for name in inputs}
-        runs.append({name: _changed(array, varied[name], length, length > n) for name, array in inputs.items()})
-    return sizes, runs
-
-
-def _changed(array: Any, axis: int | None, length: int, mirrored: bool = True) -> Any:
-    """Return an array of as many samples as asked for, its values mirrored within their range."""
-    backend = backend_of(array, "export_onnx", "example_inputs")
-    host = backend.to_numpy(array)
-    if axis is not None:
-        host = np.take(host, np.arange(length) % host.shape[axis], axis)
-    if mirrored and host.size:
-        if host.dtype == np.dtype(bool):
-            host = ~host
-        else:
-            low, high = host.min(), host.max()
-            host = (low + high - host).astype(host.dtype)
-            if host.dtype.kind == "f" and low == high:
-                host = host + np.asarray(0.5, dtype=host.dtype)
-    host = np.array(host)
-    return backend.astype(backend.from_numpy(host, array), array)
 
 
 def _run(chain: Callable, run: dict[str, Any], keywords: bool) -> Trace:
