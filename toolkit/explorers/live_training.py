@@ -164,8 +164,8 @@ def explore_live_training() -> BackgroundView:
     """Return a view of a training that the reader sets up and starts; the first run is done when it opens."""
     *_, first = train()
 
-    def work(optimizer: str, rate: float, clip: float | None, n_images: int) -> Iterator[Progress]:
-        for curves in train(optimizer, rate, clip, n_images):
+    def work(optimizer: str, rate: float, clip: float, n_images: int) -> Iterator[Progress]:
+        for curves in train(optimizer, rate, clip or None, n_images):
             done = len(curves.losses)
             note = f"iteration {done} of {curves.n_iterations}"
             yield Progress(done / curves.n_iterations, Comparison(curves, first), note)
@@ -173,7 +173,7 @@ def explore_live_training() -> BackgroundView:
     choices = {
         "optimizer": controls.choice("optimizer", list(OPTIMIZERS), "Adam"),
         "rate": controls.choice("learning rate", {f"{rate:g}": rate for rate in RATES}, 1e-3),
-        "clip": controls.choice("clip gradients", {"no": None, "at norm 1": 1.0, "at norm 0.1": 0.1}, None),
+        "clip": controls.choice("clip gradients", {"no": 0.0, "at norm 1": 1.0, "at norm 0.1": 0.1}, 0.0),
         "n_images": controls.choice("digits", {f"{size:,}": size for size in SIZES}, 1000),
     }
     return BackgroundView(choices, work, draw, describe, initial=Comparison(first, first), run_label="Train")

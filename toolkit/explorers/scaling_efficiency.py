@@ -251,7 +251,7 @@ def explore_scaling_efficiency() -> View:
         {
             "doublings": controls.int_slider("GPUs: 2 to the power", 10, 0, 10),
             "shape": controls.choice("time lost grows", list(SHAPES)),
-            "communication": controls.float_slider("communication, × the paper's", 1.0, 0.0, 4.0, step=0.1),
+            "communication": controls.float_slider("communication ×", 1.0, 0.0, 4.0, step=0.1),
         },
         scale,
         draw,
