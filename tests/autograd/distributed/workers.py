@@ -1,8 +1,10 @@
 """What two processes check together: every function ``check_*`` runs on both ranks of one launch."""
 
+import contextlib
 import functools
 import itertools
 import os
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from toolkit.autograd.distributed import (
     Communicator,
     DisagreementError,
     MultiNodeBatchNormalization,
+    MultiNodeSnapshot,
     create_communicator,
     create_mnbn_model,
     create_multi_node_evaluator,
@@ -30,7 +33,7 @@ from toolkit.autograd.distributed import (
 )
 from toolkit.autograd.distributed.example import Convnet
 from toolkit.autograd.optimizers import SGD, Adam
-from toolkit.autograd.training import DictSummary, report
+from toolkit.autograd.training import DictSummary, SerialIterator, StandardUpdater, Trainer, TupleDataset, report
 from toolkit.datasets import load
 
 SIZE = 2
@@ -548,6 +551,60 @@ def check_a_network_made_multi_node(c: Communicator) -> None:
     theirs = dict(alone.namedpersistents())
     for path, value in ours.namedpersistents():
         assert np.allclose(value, theirs[path], rtol=1e-12, atol=1e-14), path
+
+
+def trained(c: Communicator, folder: str, iterations: int) -> tuple[L.Link, list[int]]:
+    """Train with snapshots until an iteration; return the model and the iterations run here."""
+    rng = np.random.default_rng(c.rank)
+    shard = TupleDataset(torch.from_numpy(rng.normal(size=(6, 3))), torch.from_numpy(rng.integers(0, 2, size=6)))
+    model = models.Classifier(L.Linear(3, 2, generator=torch.Generator().manual_seed(c.rank))).astype("float64")
+    optimizer = create_multi_node_optimizer(Adam(lr=0.1), c, double_buffering=True).setup(model)
+    batches = SerialIterator(shard, 2, generator=torch.Generator().manual_seed(c.rank))
+    trainer = Trainer(StandardUpdater(batches, optimizer), stop_trigger=(iterations, "iteration"), out=folder)
+    trainer.extend(MultiNodeSnapshot(c, autoload=True, trigger=(2, "iteration")))
+    ran: list[int] = []
+    trainer.extend(lambda manager: ran.append(manager.iteration), trigger=(1, "iteration"), name="ran")
+    trainer.run()
+    optimizer.wait()
+    return model, ran
+
+
+def check_snapshots_go_on_together(c: Communicator) -> None:
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2)] if c.rank == 0 else None
+        unbroken, broken = c.bcast_obj(made)
+        expected, ran = trained(c, unbroken, 9)
+        assert ran == list(range(1, 10))
+        trained(c, broken, 7)
+        mine = sorted(name for name in os.listdir(broken) if name.startswith(f"rank{c.rank}of2_"))
+        assert mine == [f"rank{c.rank}of2_snapshot_iter_{k}.npz" for k in (4, 6)]
+        c.barrier()
+        # Rank 1 was killed before it had written its last, or while it wrote it.
+        if c.rank == 1:
+            os.unlink(os.path.join(broken, mine[1]))
+        c.barrier()
+        resumed, ran = trained(c, broken, 9)
+        assert ran == [5, 6, 7, 8, 9]
+        for p, q in zip(resumed.params(), expected.params(), strict=True):
+            assert torch.equal(p.data, q.data)
+        if c.rank == 0:
+            newest = os.path.join(broken, "rank0of2_snapshot_iter_8.npz")
+            with open(newest, "r+b") as handle:
+                handle.truncate(100)
+        c.barrier()
+        with pytest.warns(UserWarning, match=r"snapshot_iter_8.npz' is skipped: rank 0"):
+            assert trained(c, broken, 9)[1] == [7, 8, 9]
+        c.barrier()
+        if c.rank == 0:
+            for name in os.listdir(broken):
+                if name.startswith("rank0"):
+                    os.unlink(os.path.join(broken, name))
+        c.barrier()
+        with pytest.warns(UserWarning, match=r"a new run begins"):
+            assert trained(c, broken, 1)[1] == [1]
+        c.barrier()
+    with pytest.raises(ValueError, match="n_retains"):
+        MultiNodeSnapshot(c, n_retains=1)
 
 
 CHECKS = {name: value for name, value in globals().items() if name.startswith("check_")}

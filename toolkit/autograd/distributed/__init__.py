@@ -2,10 +2,10 @@
 
 The question: what must change in a training script so that b samples on each of n processes train like one batch of
 b·n? Three things (Tokui et al. 2019, section 6.3): a ``communicator``, an ``optimizer`` that averages gradients before
-each update, a ``dataset`` cut into shards. ``evaluator`` and ``batch_normalization`` see the whole batch too;
-``transport`` and ``arrays`` carry, ``gradients`` packs and reduces, ``models`` compares and copies, ``groups`` starts
-and ends, ``launch`` runs it all from a notebook, ``failures`` says what went wrong. ``example`` is a training to run
-under torchrun.
+each update, a ``dataset`` cut into shards. ``evaluator`` and ``batch_normalization`` see the whole batch too, and
+``snapshot`` lets all go on from one iteration. ``transport`` and ``arrays`` carry, ``gradients`` packs and reduces,
+``models`` compares and copies, ``groups`` starts and ends, ``launch`` runs it all from a notebook, ``failures`` says
+what went wrong. ``example`` is a training to run under torchrun.
 """
 
 from toolkit.autograd.distributed.batch_normalization import (
@@ -21,6 +21,7 @@ from toolkit.autograd.distributed.groups import LaunchError, create_communicator
 from toolkit.autograd.distributed.launch import Launched, launch
 from toolkit.autograd.distributed.models import replicas_differ
 from toolkit.autograd.distributed.optimizer import MultiNodeOptimizer, create_multi_node_optimizer
+from toolkit.autograd.distributed.snapshot import MultiNodeSnapshot
 
 __all__ = [
     "CommunicationError",
@@ -31,6 +32,7 @@ __all__ = [
     "Launched",
     "MultiNodeBatchNormalization",
     "MultiNodeOptimizer",
+    "MultiNodeSnapshot",
     "Shard",
     "create_communicator",
     "create_empty_dataset",
