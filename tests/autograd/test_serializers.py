@@ -251,6 +251,17 @@ def test_models_that_do_not_fit(form, tmp_path):
     assert not report.complete and "l2/W" in repr(report) and report.to_dict()["misshapen"] == ["l1/W"]
 
 
+def test_complex_numbers_do_not_lose_a_part(tmp_path):
+    net = L.Linear(3, 2)
+    before = net.W.data.clone()
+    save_npz(tmp_path / "m", {"W": np.full((2, 3), 1 + 2j), "b": np.zeros(2)})
+    with pytest.raises(CheckpointError, match="complex128"):
+        load_npz(tmp_path / "m", net)
+    assert torch.equal(net.W.data, before)
+    assert load_npz(tmp_path / "m", net, strict=False).misshapen == ("W",)
+    assert load_npz(tmp_path / "m", {"W": np.zeros((2, 3)), "b": np.ones(2)}, strict=False).misshapen == ("W",)
+
+
 def test_optimizers_go_on_exactly(form, tmp_path):
     save, load = form
     first = Net()

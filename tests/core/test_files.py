@@ -110,6 +110,13 @@ def test_a_folder_in_place_of_the_file(tmp_path):
         pytest.fail("must not get here")
 
 
+def test_a_device_or_pipe_in_place_of_the_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WriteError, match="a device or a pipe"), atomic_write(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo() and _names(tmp_path) == ["pipe"]
+
+
 def test_long_names(tmp_path):
     longest = "ä" * 127  # 254 bytes: the usual limit is 255
     with atomic_write(tmp_path / longest) as handle:

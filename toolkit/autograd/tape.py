@@ -180,8 +180,8 @@ class Variable:
     def unchain_backward(self) -> None:
         """Cut all history behind this Variable, for truncated backpropagation through time.
 
-        The Variable itself and everything computed before it no longer reach a leaf; the saved arrays are let go. It may
-        come after the backward pass: what that has freed is cut too, and can be computed with again.
+        The Variable itself and everything computed before it no longer reach a leaf; the saved arrays are let go. It
+        may come after the backward pass: what that has freed is cut too, and can be computed with again.
         """
         pending = [self.node] if self.node is not None else []
         self.node = None

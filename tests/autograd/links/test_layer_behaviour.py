@@ -229,6 +229,7 @@ class TestStatefulLinks:
         link = self.make(kind)
         link(self.xs[0])
         assert link.h.node is not None
+        assert link.copy("init").h is None
         for twin in (link.copy("copy"), link.copy("share"), pickle.loads(pickle.dumps(link))):
             assert twin.h.node is None
             np.testing.assert_array_equal(twin.h.data, link.h.data)
@@ -447,7 +448,9 @@ def test_wrong_first_inputs_size_nothing(link, x, kind):
         (lambda: L.Conv2d(3, 4, 3, padding=-1), ValueError),
         (lambda: L.BatchNormalization(3, decay=1.5), ValueError),
         (lambda: L.BatchNormalization(3, initial_gamma=np.ones(4)), ValueError),
+        (lambda: L.BatchNormalization(3, eps=-1.0), ValueError),
         (lambda: L.LayerNormalization(()), ValueError),
+        (lambda: L.LayerNormalization(eps=float("inf")), ValueError),
         (lambda: L.Embedding(3, None), TypeError),
         (lambda: L.Embedding(3, 2, ignore_label=1.5), TypeError),
         (lambda: L.LSTM(3, 0), ValueError),

@@ -87,6 +87,21 @@ def test_clipping_of_huge_gradients(name, libraries, bare):
     assert str(made.p0.grad.dtype).endswith("float32")
 
 
+def test_clipping_of_tiny_gradients_on_numpy(bare):
+    """Squares of 1e-30 vanish in float32."""
+    made = bare([np.zeros(2, dtype="float32")])
+    made.p0.grad = np.array([3e-30, 4e-30], dtype="float32")
+    np.testing.assert_allclose(only(O.GradientClipping(5e-31), made), [[3e-31, 4e-31]], rtol=1e-6)
+
+
+def test_the_quick_norm_on_numpy_is_as_exact_as_the_wide_one(bare):
+    gradient = np.random.default_rng(0).normal(size=(700, 1000)).astype("float32")
+    made = bare([np.zeros((1000, 700), dtype="float32")])
+    made.p0.grad = gradient.copy().T
+    wide = np.linalg.norm(gradient.astype("float64"))
+    np.testing.assert_allclose(only(O.GradientClipping(1.0), made)[0], gradient.T / wide, rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_clipping_in_half_precision(dtype, bare):
     made = bare([torch.zeros(100_000, dtype=dtype)])

@@ -103,10 +103,9 @@ class MultiHeadAttention(Chain):
             query: shape ``(samples, queries, embed_size)``, or without the first axis for one sample.
             key: shape ``(samples, keys, key_size)``; ``None`` means ``query``.
             value: shape ``(samples, keys, value_size)``; ``None`` means ``key``.
-            mask: bools, True where a query may look at a key, or numbers that are added to the scores, ``-inf`` where it
-                may not; shape
-                ``(queries, keys)``, ``(samples, queries, keys)`` or ``(samples, heads, queries, keys)``, or one that
-                broadcasts to it. A NumPy array goes with every library. A query that may look nowhere finds 0.
+            mask: bools, True where a query may look at a key, or numbers that are added to the scores, ``-inf`` where
+                it may not; shape ``(queries, keys)``, ``(samples, queries, keys)`` or ``(samples, heads, queries,
+                keys)``, or one that broadcasts to it. A NumPy array goes with every library. A query that may look nowhere finds 0.
             return_weights: return the weights of the heads too.
             generator: draws the dropped weights; ``None`` means ``config.generator``, or one private to the thread.
 
@@ -191,6 +190,9 @@ class MultiHeadAttention(Chain):
             if "bool" in str(mask.dtype):
                 allowed = mask.data
             else:
+                if "float" not in str(mask.dtype):
+                    expected = f"bools, or numbers of {query.dtype}"
+                    raise argument_error("MultiHeadAttention", "mask", expected, mask.dtype, kind=TypeError)
                 # Minus infinity says "not here", in torch's masks among others; it must not meet the softmax.
                 numbers = floating("MultiHeadAttention", "mask", mask, like=query)
                 allowed = numbers.data != -math.inf

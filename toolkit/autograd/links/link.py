@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from toolkit.autograd.links.parameter import Parameter
+from toolkit.autograd.links.sizes import size
 from toolkit.autograd.links.state import Slot, is_persistent, load_slots, parameter_slot, persistent_slot
 from toolkit.autograd.links.text import as_text, locate
 from toolkit.autograd.places import Place, current_place, floating_name, is_array, named_place, place_of
@@ -200,7 +201,9 @@ class Link:
                 seen.add(id(link))
                 if link is not self or not skipself:
                     yield link
-                pending.extend(reversed(link._child_links()))
+                children = link._child_links()
+                if children:
+                    pending.extend(reversed(children))
 
     def children(self) -> Iterator["Link"]:
         """Yield the links right below, each once."""
@@ -409,12 +412,11 @@ class Link:
 
         Raises:
             ValueError: a negative number, another mode.
+            TypeError: no integer.
         """
         from toolkit.autograd.links.containers import Sequential
 
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-            raise argument_error("repeat", "n", "an integer, 0 or more", repr(n))
-        return Sequential(*(self.copy(mode) for _ in range(n)))
+        return Sequential(*(self.copy(mode) for _ in range(size("repeat", "n", n, 0))))
 
     def copyparams(self, link: "Link", copy_persistent: bool = True) -> None:
         """Take over the values of another link's parameters, path by path, in this link's library and dtype.
@@ -424,8 +426,11 @@ class Link:
             copy_persistent: take over persistent values too.
 
         Raises:
+            TypeError: no link.
             ValueError: paths or shapes that differ; the message lists them, and nothing has been copied.
         """
+        if not isinstance(link, Link):
+            raise argument_error("copyparams", "link", "a Link", type(link).__name__, kind=TypeError)
         theirs = link._slots(persistent=copy_persistent, running=False)
         state = nest_state({path: slot.value() for path, slot in theirs.items()})
         load_slots("copyparams", self._slots(persistent=copy_persistent, running=False), state, follow=True)

@@ -9,7 +9,7 @@ from toolkit.autograd.links.link import Link
 from toolkit.autograd.links.parameter import Parameter
 from toolkit.autograd.links.sizes import optional_size, size
 from toolkit.autograd.operations.arguments import floating
-from toolkit.autograd.operations.normalization import batch_normalization, layer_normalization
+from toolkit.autograd.operations.normalization import batch_normalization, checked_eps, layer_normalization
 from toolkit.autograd.places import Place, current_place
 from toolkit.autograd.tape import Variable
 from toolkit.core.errors import argument_error
@@ -63,7 +63,7 @@ class BatchNormalization(Link):
         if isinstance(decay, bool) or not isinstance(decay, float | int) or not 0 <= decay <= 1:
             raise argument_error("BatchNormalization", "decay", "a number from 0 to 1", repr(decay))
         self.decay = float(decay)
-        self.eps = eps
+        self.eps = checked_eps("BatchNormalization", eps)
         self.use_gamma, self.use_beta = use_gamma, use_beta
         self._initial_mean = get_initializer(initial_avg_mean, 0)
         self._initial_var = get_initializer(initial_avg_var, 1)
@@ -175,7 +175,7 @@ class LayerNormalization(Link):
     ) -> None:
         super().__init__()
         shape = _lengths(size)
-        self.eps = eps
+        self.eps = checked_eps("LayerNormalization", eps)
         with self.init_scope():
             self.gamma = Parameter(1 if initial_gamma is None else initial_gamma, shape)
             self.beta = Parameter(0 if initial_beta is None else initial_beta, shape)

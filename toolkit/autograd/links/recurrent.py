@@ -250,6 +250,10 @@ class _Stateful(_Recurrent):
         for name in self._state:
             self.__dict__[name] = None
 
+    def reset_persistents(self) -> None:
+        """Forget the state: a copy that starts anew has none."""
+        self.reset_state()
+
     def _advance(self, x: Any) -> Variable:
         x = self._checked(x)
         before = [self.__dict__[name] for name in self._state]

@@ -99,7 +99,7 @@ def persistent_slot(link: Any, name: str) -> Slot:
         if current is None or not is_array(current):
             plain = is_persistent(value) and not (current is not None and is_array(value) and value.shape)
             return None if plain else "a number, a string or None"
-        if not is_array(value) or tuple(value.shape) != tuple(current.shape):
+        if not is_array(value) or tuple(value.shape) != tuple(current.shape) or "complex" in _kind(value):
             return f"shape {tuple(current.shape)}"
         return None
 
@@ -138,4 +138,6 @@ def _is_number(array: Any) -> bool:
 
 
 def _described(value: Any) -> str:
-    return f"shape {tuple(value.shape)}" if is_array(value) else repr(value)
+    if not is_array(value):
+        return repr(value)
+    return f"shape {tuple(value.shape)}" + ("" if _is_number(value) else f" of {_kind(value)}")

@@ -29,14 +29,17 @@ def _callable_name(function: Any) -> str:
 
 
 def _hint(error: Exception, link: "Link") -> str:
-    """Return what to do where arrays of two libraries or devices met."""
+    """Return what to do where arrays of two libraries, devices or dtypes met."""
     expected = str(error.__dict__.get("expected"))
-    if not isinstance(error, TypeError) or not any(part in expected for part in _OF_TWO_PLACES):
+    of_two_dtypes = "the dtype of" in expected
+    if not isinstance(error, TypeError) or not (of_two_dtypes or any(part in expected for part in _OF_TWO_PLACES)):
         return ""
     held = next(link.params(include_uninitialized=False), None)
     if held is None:
         return ""
     place = held.place
+    if of_two_dtypes:
+        return f"\n  hint:     its parameters are {place.dtype}, as the input has to be; astype(dtype) changes a whole model"
     return (
         f"\n  hint:     its parameters are {place.library} arrays on {place.device}; to_device(device, library) of the"
         " whole model moves them, links.default_arrays(...) around its making puts them elsewhere at once"

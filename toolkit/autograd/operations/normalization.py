@@ -41,7 +41,12 @@ _BATCH = Operation("batch_normalization", _batch_vjp, **_SAVED)
 _LAYER = Operation("layer_normalization", _layer_vjp, **_SAVED)
 
 
-def _eps(operation: str, value: Any) -> float:
+def checked_eps(operation: str, value: Any) -> float:
+    """Return what is added to a variance.
+
+    Raises:
+        ValueError: negative, infinite, or no number.
+    """
     if not isinstance(value, float | int) or not 0 <= value < math.inf:
         raise argument_error(operation, "eps", "a finite number, 0 or more", repr(value))
     return float(value)
@@ -110,7 +115,7 @@ def batch_normalization(
     if not train and running[0] is None:
         raise argument_error(name, "running_mean", "running statistics, as config.train is off", "None")
     statistics = [None if value is None or (train and config.in_recomputing) else value.data for value in running]
-    params = {"train": train, "momentum": float(momentum), "eps": _eps(name, eps)}
+    params = {"train": train, "momentum": float(momentum), "eps": checked_eps(name, eps)}
     return apply(_BATCH, (x, gamma, beta, *statistics), params)
 
 
@@ -159,5 +164,6 @@ def layer_normalization(
     own = tuple(x.shape[k] for k in axes)
     gamma, beta = shaped(name, "gamma", gamma, own, x), shaped(name, "beta", beta, own, x)
     moved = order != tuple(range(x.ndim))
-    y = apply(_LAYER, (transpose(x, order) if moved else x, gamma, beta), {"n_axes": len(axes), "eps": _eps(name, eps)})
+    params = {"n_axes": len(axes), "eps": checked_eps(name, eps)}
+    y = apply(_LAYER, (transpose(x, order) if moved else x, gamma, beta), params)
     return transpose(y, tuple(order.index(k) for k in range(x.ndim))) if moved else y

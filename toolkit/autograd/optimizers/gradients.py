@@ -1,5 +1,6 @@
 """The gradients of many parameters, gathered by library and device, and what hooks do with all of them at once."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,10 @@ def rescale(group: GradientGroup, rates: Any) -> None:
         else:
             torch._foreach_mul_(group.gradients, rates)
         return
-    rates = rates if isinstance(rates, list) else [rates] * len(group.gradients)
+    if not isinstance(rates, list):
+        if isinstance(rates, np.ndarray) and rates == 1.0:
+            return  # on the host it costs nothing to know
+        rates = [rates] * len(group.gradients)
     products = []
     with np.errstate(invalid="ignore"):  # 0 times an infinity, as on torch
         for gradient, rate in zip(group.gradients, rates, strict=True):
@@ -124,6 +128,13 @@ def total_norm(parameters: list[Any]) -> list[tuple[GradientGroup, Any]]:
 
 
 def _norm(backend: Any, array: Any) -> Any:
+    if type(array) is np.ndarray and array.dtype == np.float32:
+        flat = array.ravel(order="K")
+        with np.errstate(all="ignore"):
+            square = float(np.dot(flat, flat))
+        # The squares of float32 numbers may overflow or vanish; where they have not, there is no need of wider ones.
+        if 1e-30 < square < math.inf:
+            return np.asarray(math.sqrt(square))
     wide = _widened(backend, array)
     with np.errstate(over="ignore"):
         return backend.as_array(backend.sqrt(backend.sum(wide * wide)), wide)

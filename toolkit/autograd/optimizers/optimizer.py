@@ -179,9 +179,7 @@ class Optimizer:
             for rule in group.rules:
                 rule.count()
         if others:
-            with np.errstate(all="ignore"):  # what overflows shows in the parameters, as on torch
-                for parameter, gradient in others:
-                    self._update_other(parameter, gradient)
+            self._update_others(others)
         self.t += 1
         for parameter in hooked:
             for hook in parameter.update_rule.hooks.post:
@@ -231,7 +229,7 @@ class Optimizer:
         for parameter in self.target.params():
             rule = parameter.update_rule
             if rule is None:
-                self._join(parameter)
+                rule = self._join(parameter)
             elif rule.shared is not shared:
                 raise RuntimeError(
                     f"update: another optimizer has taken over parameter {self._path(parameter)}\n"
@@ -269,13 +267,20 @@ class Optimizer:
             group.rules.append(rule)
         return list(groups.values()), others
 
-    def _update_other(self, parameter: Any, gradient: Any) -> None:
-        rule, data = parameter.update_rule, parameter.data
-        rule.count()
-        xp = backend_of_type(type(data))
-        changed = self.update_array(xp, data, gradient, rule.state, rule.t, rule.values())
-        if changed is not data:
-            parameter.data = changed
+    def _update_others(self, others: list[tuple]) -> None:
+        shared = self.hyperparameters
+        kind = xp = None
+        with np.errstate(all="ignore"):  # what overflows shows in the parameters, as on torch
+            for parameter, gradient in others:
+                rule, data = parameter.update_rule, parameter.data
+                rule.count()
+                if type(data) is not kind:
+                    kind = type(data)
+                    xp = backend_of_type(kind)
+                values = rule.values() if rule.overrides else shared
+                changed = self.update_array(xp, data, gradient, rule.state, rule.t, values)
+                if changed is not data:
+                    parameter.data = changed
 
     def _fitting(self, parameter: Any) -> Any:
         """Return the gradient as an array like the parameter's, or say how it does not fit."""

@@ -63,7 +63,7 @@ def _into_dict(path: Path, leaves: dict[str, Any], obj: MutableMapping[str, Any]
 
 def _compared(own: Mapping[str, Any], leaves: Mapping[str, Any]) -> LoadReport:
     both = [name for name in leaves if name in own]
-    misshapen = tuple(name for name in both if not _same_shape(own[name], leaves[name]))
+    misshapen = tuple(name for name in both if not _fits(own[name], leaves[name]))
     return LoadReport(
         loaded=tuple(name for name in both if name not in misshapen),
         missing=tuple(name for name in own if name not in leaves),
@@ -72,17 +72,22 @@ def _compared(own: Mapping[str, Any], leaves: Mapping[str, Any]) -> LoadReport:
     )
 
 
-def _same_shape(own: Any, leaf: Any) -> bool:
+def _fits(own: Any, leaf: Any) -> bool:
     if not is_array(own):
         return own is None or not is_array(leaf) or tuple(leaf.shape) == ()
-    return (
-        tuple(leaf.shape) == tuple(own.shape) if is_array(leaf) else isinstance(leaf, int | float) and own.shape == ()
-    )
+    if not is_array(leaf):
+        return isinstance(leaf, int | float) and own.shape == ()
+    return tuple(leaf.shape) == tuple(own.shape) and not _loses_a_part(own, leaf)
+
+
+def _loses_a_part(own: Any, leaf: Any) -> bool:
+    """Return whether the leaf is complex and the target is not."""
+    return "complex" in str(getattr(leaf, "dtype", "")) and "complex" not in str(own.dtype)
 
 
 def _like(own: Any, leaf: Any) -> Any:
     """Return a leaf as the target has it: an array of the same library, or a plain number."""
-    if is_array(own) and (is_array(leaf) or isinstance(leaf, int | float)):
+    if is_array(own) and (is_array(leaf) or isinstance(leaf, int | float)) and not _loses_a_part(own, leaf):
         if isinstance(own, torch.Tensor):
             return torch.as_tensor(leaf).to(device=own.device, dtype=own.dtype)
         backend = backend_of(own, "load", "obj")

@@ -82,7 +82,9 @@ def _encoded(content: Content) -> bytes:
     try:
         return save(tensors, metadata={"format": "pt", NOTES: content.notes()})
     except KeyError as error:
-        raise _lacking("an array", error) from error
+        (dtype,) = error.args
+        path = next(path for path, tensor in tensors.items() if tensor.dtype == dtype)
+        raise _lacking(path, dtype) from error
 
 
 def _lacking(path: str, dtype: object) -> Exception:
