@@ -11,7 +11,7 @@ import toolkit.autograd.links as L
 from toolkit.autograd.training import SerialIterator, Trainer, Updater, make_extension
 from toolkit.autograd.training.extensions.snapshot import Snapshot, snapshot_object
 from toolkit.core import files
-from toolkit.core.errors import WriteError
+from toolkit.core.errors import CheckpointError, WriteError
 
 
 class Walking(Updater):
@@ -185,3 +185,44 @@ def test_several_snapshots_and_an_extension_after_them(tmp_path):
     trainer, late = build(9)
     trainer.run()
     assert late.calls == 9 and names(tmp_path) == ["a_2.npz", "a_4.npz", "a_6.npz", "a_8.npz", "b_8.npz"]
+
+
+def test_what_a_killed_session_had_no_time_to_remove_is_removed(tmp_path):
+    snapshot = Snapshot(n_retains=1)
+    trainer = trainer_of(tmp_path, snapshot, stop=2)
+    snapshot._remove_surplus = lambda trainer: None
+    trainer.run()
+    assert names(tmp_path) == ["snapshot_iter_1.npz", "snapshot_iter_2.npz"]
+    resumed = Snapshot(n_retains=1, autoload=True)
+    trainer_of(tmp_path, resumed, stop=2).run()
+    assert names(tmp_path) == ["snapshot_iter_2.npz"]
+    assert resumed.state_dict() == {"written": '["snapshot_iter_2.npz"]'}
+
+
+def test_the_whole_run_knows_the_files_of_its_parts(tmp_path):
+    model = L.Linear(2, 2)
+
+    def build(stop):
+        trainer = trainer_of(tmp_path, Snapshot(autoload=True, n_retains=1), stop=stop)
+        trainer.extend(snapshot_object(model, "model_{iteration}.npz", n_retains=1), trigger=(1, "iteration"))
+        return trainer
+
+    build(2).run()
+    build(3).run()
+    assert names(tmp_path) == ["model_3.npz", "snapshot_iter_3.npz"]
+
+
+@pytest.mark.parametrize("name", ["a_{nothing}.npz", "a_{iteration:q}.npz", "a_{.nothing}.npz"])
+def test_fields_that_there_are_not(name):
+    with pytest.raises(ValueError, match="bad argument 'filename'"):
+        Snapshot(name)
+
+
+def test_a_damaged_state_changes_nothing(tmp_path):
+    trainer = trainer_of(tmp_path, Snapshot(), stop=3)
+    trainer.run()
+    state = {**trainer.state_dict(), "triggers": 3}
+    fresh = trainer_of(tmp_path, Snapshot())
+    with pytest.raises(CheckpointError, match="triggers: 3"):
+        fresh.load_state_dict(state)
+    assert fresh.iteration == 0

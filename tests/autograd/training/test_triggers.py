@@ -187,3 +187,8 @@ def test_epochs_that_nobody_knows():
     manager = ExtensionsManager(stop_trigger=(1, "epoch"))
     with pytest.raises(ValueError, match="iterations_per_epoch"), manager.run_iteration():
         pass
+
+
+@pytest.mark.parametrize("points", [np.array([2, 0.5]), torch.tensor([0.5, 2, 2]), {2, 0.5}, (2, 0.5)])
+def test_points_of_a_schedule_in_any_form(points):
+    assert sorted(set(ManualScheduleTrigger(points, "epoch").points)) == [0.5, 2]

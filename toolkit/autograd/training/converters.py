@@ -116,7 +116,7 @@ def _stack(examples: Sequence[Any], filler: Any) -> Any:
         first = examples[0]
     if isinstance(first, (bool, int, float, np.generic)):
         array = np.array(examples)
-        if array.dtype == object or array.ndim != 1:
+        if array.dtype.kind not in "biufc" or array.ndim != 1:
             raise argument_error("concat_examples", "batch", "numbers throughout", "others among them", kind=TypeError)
         return array.astype(np.float32) if isinstance(first, float) and not isinstance(first, np.generic) else array
     if not is_array(first):

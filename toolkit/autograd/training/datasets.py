@@ -261,6 +261,8 @@ def cross_validation_datasets(
         For each fold the rest of the items, to train on, and the fold, to validate with.
     """
     n_items = _length_of("cross_validation_datasets", "dataset", dataset)
+    if isinstance(n_folds, bool) or not isinstance(n_folds, int):
+        raise argument_error("cross_validation_datasets", "n_folds", "an integer", repr(n_folds), kind=TypeError)
     require(2 <= n_folds <= n_items, "cross_validation_datasets", "n_folds", f"2 <= n_folds <= {n_items}", n_folds)
     order = draw_permutation(n_items, generator=source(generator), device="cpu")
     folds = []

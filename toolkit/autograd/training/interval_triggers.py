@@ -1,7 +1,7 @@
 """Triggers that go by how far training is: iterations, epochs, seconds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -129,7 +129,7 @@ class ManualScheduleTrigger(_CountingTrigger):
     """Fires when training comes to or passes any of the given points.
 
     Args:
-        points: one or several, in epochs (fractions too) or iterations.
+        points: one or several in any order, also as an array, in epochs (fractions too) or iterations.
         unit: ``"epoch"`` or ``"iteration"``.
 
     Raises:
@@ -137,10 +137,12 @@ class ManualScheduleTrigger(_CountingTrigger):
         TypeError: a point is no number.
     """
 
-    def __init__(self, points: float | Sequence[float], unit: str) -> None:
+    def __init__(self, points: Any, unit: str) -> None:
         super().__init__()
         _check_unit("ManualScheduleTrigger", unit)
-        self.points = list(points) if isinstance(points, Sequence) else [points]
+        if hasattr(points, "tolist"):
+            points = points.tolist()
+        self.points = list(points) if isinstance(points, Iterable) and not isinstance(points, str) else [points]
         self.unit = unit
         self._points = [_exact("ManualScheduleTrigger", "points", point, unit) for point in self.points]
         require(all(point >= 0 for point in self._points), "ManualScheduleTrigger", "points", ">= 0", self.points)
@@ -237,6 +239,17 @@ def get_trigger(trigger: Any) -> Any:
 def has_come(trigger: Any, trainer: Any) -> bool:
     """Return whether an end has come: of a span of epochs or iterations, once it is reached; else when it fires."""
     return trigger.reached(trainer) if isinstance(trigger, _CountingTrigger) else bool(trigger(trainer))
+
+
+def state_of(trigger: Any) -> dict[str, Any]:
+    """Return the state of a trigger, which may be a plain function without one."""
+    return trigger.state_dict() if hasattr(trigger, "state_dict") else {}
+
+
+def load_into(trigger: Any, state: Mapping[str, Any] | None) -> None:
+    """Give a trigger its state back, if there is one and it has any."""
+    if state and hasattr(trigger, "load_state_dict"):
+        trigger.load_state_dict(state)
 
 
 def _check_unit(operation: str, unit: object) -> None:

@@ -38,7 +38,7 @@ class SerialIterator:
 
     Raises:
         ValueError: ``batch_size`` below 1, no items.
-        TypeError: ``batch_size`` is no integer, ``dataset`` has no length.
+        TypeError: ``batch_size`` is no integer, ``dataset`` has no length, ``generator`` is none.
     """
 
     def __init__(
@@ -60,6 +60,9 @@ class SerialIterator:
             actual = type(dataset).__name__
             raise argument_error(name, "dataset", "something with a length and items", actual, kind=TypeError) from None
         require(n_items >= 1, name, "dataset", "at least one item", "none")
+        if generator is not None and not isinstance(generator, torch.Generator):
+            expected = "a torch.Generator or None"
+            raise argument_error(name, "generator", expected, repr(generator), kind=TypeError)
         self.dataset, self.batch_size, self.repeat, self.shuffle = dataset, int(batch_size), repeat, shuffle
         self._n_items = n_items
         self._generator = generator

@@ -102,6 +102,9 @@ class ExtensionsManager(RunFacts):
         self._iteration = _Iteration(self)
         self.stop_trigger = stop_trigger
         self._introduce()
+        if not isinstance(extensions, Iterable):
+            actual = type(extensions).__name__
+            raise argument_error(type(self).__name__, "extensions", "a list of extensions", actual, kind=TypeError)
         for extension in extensions:
             self.extend(extension)
 

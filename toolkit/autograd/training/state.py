@@ -11,6 +11,7 @@ from toolkit.autograd import randomness
 from toolkit.core.errors import CheckpointError, argument_error
 
 FORMAT = "toolkit-training/1"
+_GROUPS = ("updater", "models", "optimizers", "iterators", "extensions", "triggers", "stop_trigger", "random")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,12 @@ def restore(manager: Any, state: Mapping[str, Any], *, strict: bool = True, sour
             f"{source or 'load_state_dict'}: no state of a training run\n  expected: what a Snapshot writes, "
             f"format {FORMAT!r} (a model alone is loaded with load_npz(path, model))\n  actual:   {found}"
         )
+    for name in _GROUPS:
+        if not isinstance(state.get(name, {}), Mapping):
+            actual = f"{name}: {state[name]!r}"
+            raise CheckpointError(
+                f"{source or 'load_state_dict'}: damaged\n  expected: a state each\n  actual:   {actual}"
+            )
     loading = _Loading(manager, state)
     if strict and (loading.missing or loading.unexpected):
         report = loading.report(source)
@@ -136,7 +143,7 @@ class _Loading:
                 lines = [line.strip() for line in str(error).splitlines()]
                 self.refused.append(f"{path}: {'; '.join(lines) or type(error).__name__}")
         self._load_generators()
-        self.manager._elapsed = float(self.state.get("elapsed_time", 0.0))
+        self.manager._elapsed = float(self.state.get("elapsed_time") or 0.0)
         self.manager._over = self.manager._ended = False
         self.manager._was_called = True
 
@@ -200,6 +207,9 @@ class _Loading:
                 raise
             report = part.load_state_dict(saved)
         self.loaded.append(path)
+        # Such an iterator takes what it can, but the run does not go on exactly.
+        if path.startswith("iterators/") and "n_items" in saved and saved["n_items"] != _state_of(part).get("n_items"):
+            self.refused.append(f"{path}/position: of {saved['n_items']} items; the epoch begins anew")
         for name, found in (("missing", self.missing), ("unexpected", self.unexpected)):
             found += [f"{path}/{key}" for key in getattr(report, name, None) or ()]
         self.refused += [f"{path}/{key}: another shape" for key in getattr(report, "misshapen", None) or ()]

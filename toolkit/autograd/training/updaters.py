@@ -151,6 +151,7 @@ class StandardUpdater(Updater):
 
     Raises:
         ValueError: there is no main iterator or no main optimizer, or it has no model.
+        TypeError: the iterator is none, the converter no function.
     """
 
     def __init__(
@@ -164,7 +165,10 @@ class StandardUpdater(Updater):
         model: Any = None,
     ) -> None:
         super().__init__(iterator, optimizer, model)
-        self.get_iterator("main")
+        batches = self.get_iterator("main")
+        if not hasattr(batches, "__next__"):
+            expected = "an iterator: SerialIterator(dataset, batch_size)"
+            raise argument_error("StandardUpdater", "iterator", expected, type(batches).__name__, kind=TypeError)
         main = self.get_optimizer("main")
         if loss_function is None and getattr(main, "target", None) is None:
             expected = "an optimizer with a model: optimizer.setup(model)"

@@ -4,9 +4,9 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from toolkit.autograd.training.interval_triggers import Trigger, get_trigger, has_come
+from toolkit.autograd.training.interval_triggers import Trigger, get_trigger, has_come, load_into, state_of
 from toolkit.autograd.training.summaries import Summary
-from toolkit.core.errors import require
+from toolkit.core.errors import argument_error, require
 
 
 class BestValueTrigger(Trigger):
@@ -25,7 +25,10 @@ class BestValueTrigger(Trigger):
 
     def __init__(self, key: str, compare: Callable[[float, float], bool], trigger: Any = (1, "epoch")) -> None:
         super().__init__()
-        self.key, self.compare = key, compare
+        if not callable(compare):
+            expected = "a function of the best value and the new one"
+            raise argument_error("BestValueTrigger", "compare", expected, repr(compare), kind=TypeError)
+        self.key, self.compare = _checked_key(type(self).__name__, "key", key), compare
         self.best_value: float | None = None
         self._interval = get_trigger(trigger)
         self._mean = _IntervalMean(key)
@@ -47,14 +50,14 @@ class BestValueTrigger(Trigger):
         return {
             **super().state_dict(),
             "best_value": self.best_value,
-            "interval": _state_of(self._interval),
+            "interval": state_of(self._interval),
             "mean": self._mean.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         super().load_state_dict(state)
         self.best_value = None if state["best_value"] is None else float(state["best_value"])
-        _load_into(self._interval, state.get("interval"))
+        load_into(self._interval, state.get("interval"))
         self._mean.load_state_dict(state["mean"])
 
 
@@ -99,9 +102,11 @@ class EarlyStoppingTrigger(Trigger):
         max_trigger: Any = (100, "epoch"),
     ) -> None:
         super().__init__()
+        if not hasattr(patience, "__index__"):
+            raise argument_error("EarlyStoppingTrigger", "patience", "an integer", repr(patience), kind=TypeError)
         require(patience >= 1, "EarlyStoppingTrigger", "patience", ">= 1", patience)
         require(mode in ("auto", "max", "min"), "EarlyStoppingTrigger", "mode", "'auto', 'max' or 'min'", repr(mode))
-        self.monitor, self.patience = monitor, patience
+        self.monitor, self.patience = _checked_key("EarlyStoppingTrigger", "monitor", monitor), patience
         self.mode = mode if mode != "auto" else "max" if "accuracy" in monitor else "min"
         self.best: float | None = None
         self.count = 0
@@ -133,8 +138,8 @@ class EarlyStoppingTrigger(Trigger):
             **super().state_dict(),
             "best": self.best,
             "count": self.count,
-            "check": _state_of(self._check),
-            "max": _state_of(self._max),
+            "check": state_of(self._check),
+            "max": state_of(self._max),
             "mean": self._mean.state_dict(),
         }
 
@@ -142,9 +147,15 @@ class EarlyStoppingTrigger(Trigger):
         super().load_state_dict(state)
         self.best = None if state["best"] is None else float(state["best"])
         self.count = int(state["count"])
-        _load_into(self._check, state.get("check"))
-        _load_into(self._max, state.get("max"))
+        load_into(self._check, state.get("check"))
+        load_into(self._max, state.get("max"))
         self._mean.load_state_dict(state["mean"])
+
+
+def _checked_key(operation: str, argument: str, key: Any) -> str:
+    if not isinstance(key, str):
+        raise argument_error(operation, argument, "the name of an observation", repr(key), kind=TypeError)
+    return key
 
 
 class _IntervalMean:
@@ -172,12 +183,3 @@ class _IntervalMean:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._seen = int(state["seen"])
         self._summary.load_state_dict(state)
-
-
-def _state_of(trigger: Any) -> dict[str, Any]:
-    return trigger.state_dict() if hasattr(trigger, "state_dict") else {}
-
-
-def _load_into(trigger: Any, state: Mapping[str, Any] | None) -> None:
-    if state and hasattr(trigger, "load_state_dict"):
-        trigger.load_state_dict(state)

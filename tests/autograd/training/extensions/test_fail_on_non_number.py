@@ -32,7 +32,7 @@ def test_parameters(library, value, word):
 )
 def test_observations(train, value):
     with pytest.raises(FloatingPointError, match=r"at iteration 2\n.*\n.*observation main/loss: 1 (NaN|infinite)"):
-        train([FailOnNonNumber(params=False)], [{"main/loss": 1.0, "text": "fine", "n": 3}, {"main/loss": value}])
+        train([FailOnNonNumber(params=False)], [{"main/loss": 1.0, "text": "fine", "n": 10**400}, {"main/loss": value}])
     train([FailOnNonNumber(params=False, observations=False)], [{"main/loss": value}])
 
 
@@ -43,6 +43,9 @@ def test_large_finite_values_of_all_dtypes_pass():
             link.W = L.Parameter(torch.full((1000,), torch.finfo(dtype).max, dtype=dtype))
             link.empty = L.Parameter(torch.zeros(0, dtype=dtype))
         FailOnNonNumber(link)()
+        with pytest.raises(FloatingPointError, match="1 NaN"):
+            spoil(link.W, math.nan)
+            FailOnNonNumber(link)()
     FailOnNonNumber(L.Linear(None, 3))()
 
 

@@ -65,8 +65,12 @@ def test_earlier_rows_come_first_after_a_resume(train):
 def test_without_a_log(train):
     with pytest.raises(ValueError, match="LogReport"):
         train([PrintReport(["a"], out=io.StringIO())], [{"a": 1.0}])
-    with pytest.raises(ValueError, match="list of keys"):
-        PrintReport("epoch")
+
+
+def test_the_order_of_registration_does_not_matter(train):
+    out = io.StringIO()
+    train([PrintReport("iteration", out=out), LogReport(trigger=(1, "iteration"))], [{}] * 3)
+    assert out.getvalue().split() == ["iteration", "1", "2", "3"]
 
 
 def test_standard_output_is_looked_up_when_written(train, capsys):

@@ -31,6 +31,7 @@ class Classifier(L.Chain):
 
 def everything(data, out):
     return [
+        E.PrintReport(["iteration", "main/loss", "lr"], out=out),  # before what it reads
         E.Snapshot(autoload=True, trigger=(5, "iteration")),
         E.Evaluator(SerialIterator(data, 7, repeat=False, shuffle=True)),
         E.ParameterStatistics(statistics=("mean", "std"), trigger=(3, "iteration")),
@@ -39,7 +40,6 @@ def everything(data, out):
         E.FailOnNonNumber(),
         E.CosineShift(20, final=1e-3),
         E.LogReport(trigger=(4, "iteration")),
-        E.PrintReport(["iteration", "main/loss", "lr"], out=out),
         E.PlotReport(["main/loss", "validation/main/loss"], trigger=(6, "iteration")),
         E.ProgressBar(),
         E.GraphDump(),

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.autograd.training.extension import Extension
-from toolkit.autograd.training.extensions.subjects import load_into, state_of
+from toolkit.autograd.training.extensions.subjects import formatted, keys_of
+from toolkit.autograd.training.interval_triggers import get_trigger, load_into, state_of
 from toolkit.autograd.training.summaries import DictSummary
-from toolkit.autograd.training.triggers import get_trigger
 from toolkit.core.errors import argument_error
 from toolkit.core.files import atomic_write
 
@@ -31,7 +31,7 @@ class LogReport(Extension):
     iteration are taken from the file.
 
     Args:
-        keys: what to log; default: everything that is reported.
+        keys: what to log, a key or several; default: everything that is reported.
         trigger: when to write an entry.
         postprocess: called with the new entry, a dict, which it may change, before it is written.
         log_name: file name in the trainer's ``out``; may use ``{epoch}``, ``{iteration}`` and the like of the entry.
@@ -45,13 +45,15 @@ class LogReport(Extension):
 
     def __init__(
         self,
-        keys: Iterable[str] | None = None,
+        keys: str | Iterable[str] | None = None,
         trigger: Any = (1, "epoch"),
         *,
         postprocess: Callable[[dict[str, Any]], None] | None = None,
         log_name: str | None = "log",
     ) -> None:
-        self._keys = None if keys is None else tuple(keys)
+        self._keys = None if keys is None else keys_of("LogReport", "keys", keys)
+        if log_name is not None and not isinstance(log_name, str):
+            raise argument_error("LogReport", "log_name", "a file name or None", repr(log_name), kind=TypeError)
         self._every = get_trigger(trigger)
         self._postprocess = postprocess
         self._log_name = log_name
@@ -71,6 +73,7 @@ class LogReport(Extension):
 
         Raises:
             WriteError: the file cannot be written; the earlier one is untouched.
+            ValueError: ``log_name`` has fields that the entry has not.
         """
         observation = trainer.observation
         if self._keys is not None:
@@ -90,7 +93,8 @@ class LogReport(Extension):
         self._means = DictSummary()
         if self._log_name is not None:
             text = dump_log(self.log)
-            with atomic_write(Path(trainer.out) / self._log_name.format(**entry), "w") as file:
+            name = formatted("LogReport", "log_name", self._log_name, **entry)
+            with atomic_write(Path(trainer.out) / name, "w") as file:
                 file.write(text)
 
     def state_dict(self) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from toolkit.autograd.training.extension import PRIORITY_EDITOR, PRIORITY_WRITER, Extension
-from toolkit.autograd.training.extensions.subjects import load_into, named_optimizer, publish, state_of
+from toolkit.autograd.training.extensions.subjects import named_optimizer, publish
+from toolkit.autograd.training.interval_triggers import get_trigger, load_into, state_of
 from toolkit.autograd.training.summaries import DictSummary
-from toolkit.autograd.training.triggers import get_trigger
+from toolkit.core.errors import argument_error
 
 
 class ObserveValue(Extension):
@@ -24,6 +25,9 @@ class ObserveValue(Extension):
     def __init__(
         self, observation_key: str, function: Callable[[Any], Any], *, trigger: Any = (1, "iteration")
     ) -> None:
+        if not callable(function):
+            expected = "a function of the trainer"
+            raise argument_error("ObserveValue", "function", expected, repr(function), kind=TypeError)
         self.trigger = trigger
         self._key, self._function = observation_key, function
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -43,23 +44,25 @@ class ParameterStatistics(Extension):
         self,
         links: Any = None,
         *,
-        statistics: Sequence[str] = STATISTICS,
-        percentiles: Sequence[float] = SIGMAS,
+        statistics: str | Sequence[str] = STATISTICS,
+        percentiles: float | Sequence[float] = SIGMAS,
         report_params: bool = True,
         report_grads: bool = True,
         prefix: str | None = None,
         skip_nan: bool = False,
         trigger: Any = (1, "epoch"),
     ) -> None:
-        unknown = [name for name in statistics if name not in STATISTICS]
+        chosen = (statistics,) if isinstance(statistics, str) else tuple(statistics)
+        unknown = [name for name in chosen if name not in STATISTICS]
         if unknown:
             reject("ParameterStatistics", "statistics", f"names among {', '.join(STATISTICS)}", unknown)
-        fits = all(0 <= value <= 100 for value in percentiles)
-        require(fits, "ParameterStatistics", "percentiles", "numbers from 0 to 100", tuple(percentiles))
+        places: tuple[Any, ...] = tuple(percentiles) if isinstance(percentiles, Iterable) else (percentiles,)
+        fits = all(isinstance(value, Real) and 0 <= float(value) <= 100 for value in places)
+        require(fits, "ParameterStatistics", "percentiles", "numbers from 0 to 100", places)
         self.trigger = trigger
         self._links = links
-        self._statistics = tuple(statistics)
-        self._percentiles = tuple(percentiles) if "percentiles" in statistics else ()
+        self._statistics = chosen
+        self._percentiles = places if "percentiles" in chosen else ()
         self._attributes = ("data",) * report_params + ("grad",) * report_grads
         self._prefix = prefix
         self._skip_nan = skip_nan

@@ -8,14 +8,15 @@ import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from toolkit.autograd.training.extension import Extension
 from toolkit.autograd.training.extensions.notebook import LiveHTML, has_widgets, in_notebook
-from toolkit.autograd.training.extensions.subjects import load_into, state_of
+from toolkit.autograd.training.extensions.subjects import keys_of
+from toolkit.autograd.training.interval_triggers import get_trigger, load_into, state_of
 from toolkit.autograd.training.summaries import DictSummary
-from toolkit.autograd.training.triggers import get_trigger
 from toolkit.core.errors import require
 from toolkit.core.files import atomic_write
 
@@ -64,8 +65,10 @@ class PlotReport(Extension):
         y_label: str | None = None,
         size: tuple[float, float] = (6.6, 3.6),
     ) -> None:
-        self._y_keys = (y_keys,) if isinstance(y_keys, str) else tuple(y_keys)
+        self._y_keys = keys_of("PlotReport", "y_keys", y_keys)
         require(bool(self._y_keys), "PlotReport", "y_keys", "at least one key", y_keys)
+        fits = isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, Real) for side in size)
+        require(fits and min(size) > 0, "PlotReport", "size", "width and height in inches", repr(size))
         ending = "png" if file_name is None else Path(file_name).suffix[1:].lower()
         require(
             ending in ("png", "svg", "pdf"), "PlotReport", "file_name", "a name ending in png, svg or pdf", file_name

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toolkit.autograd.training.extension import Extension
+from toolkit.autograd.training.extension import PRIORITY_READER, Extension
 from toolkit.autograd.training.extensions.log_report import LogReport
 from toolkit.autograd.training.extensions.notebook import LiveHTML, has_widgets, in_notebook
-from toolkit.core.errors import argument_error, require
+from toolkit.autograd.training.extensions.subjects import keys_of
+from toolkit.core.errors import argument_error
 
 _NARROWEST = 10
 _ROWS = 40  # on the page; a reader scrolls no further
@@ -31,11 +32,11 @@ class PrintReport(Extension):
         rows: the rows shown so far, as lists of texts.
     """
 
+    priority = PRIORITY_READER - 1  # after the log it reads, in whatever order the two are registered
     trigger = (1, "iteration")
 
     def __init__(self, entries: Sequence[str], log_report: str | LogReport = "LogReport", out: Any = None) -> None:
-        require(not isinstance(entries, str), "PrintReport", "entries", "a list of keys", entries)
-        self._entries = tuple(entries)
+        self._entries = keys_of("PrintReport", "entries", entries)
         self._log_report = log_report
         self._out = out
         self._widths = [max(_NARROWEST, len(entry)) for entry in self._entries]

@@ -26,7 +26,8 @@ class ProgressBar(Extension):
         self, training_length: tuple[float, str] | None = None, *, description: str = "train", **options: Any
     ) -> None:
         if training_length is not None:
-            fits = len(training_length) == 2 and training_length[1] in ("epoch", "iteration")
+            fits = isinstance(training_length, tuple | list) and len(training_length) == 2
+            fits = fits and training_length[1] in ("epoch", "iteration")
             require(fits, "ProgressBar", "training_length", '(n, "epoch") or (n, "iteration")', training_length)
         self._length = training_length
         self._description = description

@@ -8,17 +8,19 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any
 
 from toolkit.autograd.serializers import load_npz, save_npz
 from toolkit.autograd.training.extension import Extension
+from toolkit.autograd.training.extensions.subjects import formatted
 from toolkit.autograd.training.state import ResumeReport, restore
 from toolkit.core.errors import CheckpointError, argument_error, require
 
 PRIORITY_SNAPSHOT = -100
-"""After all extensions of the usual priorities."""
+"""After all extensions of the usual priorities. One of the whole run has one less: it knows those of its parts."""
 
 
 class Snapshot(Extension):
@@ -30,7 +32,7 @@ class Snapshot(Extension):
 
     Args:
         filename: in the trainer's ``out``; may use ``{iteration}``, ``{epoch}`` and ``{epoch_detail}``, with a format
-            (``{iteration:06d}``), or Chainer's ``{.iteration}``.
+            (``{iteration:06d}``), or Chainer's ``{.updater.iteration}``.
         target: save only this object's state, a model say.
         n_retains: keep the newest so many of the files that this extension has written, in earlier sessions too;
             ``None`` keeps all. No other file is ever touched.
@@ -45,10 +47,9 @@ class Snapshot(Extension):
         trigger: when to write; default: once an epoch.
 
     Raises:
-        ValueError: ``n_retains`` below 1, a file name with fields in the folder.
+        ValueError: ``n_retains`` below 1, a file name with other fields or with fields in the folder.
+        TypeError: ``target`` without ``state_dict``, no file name.
     """
-
-    priority = PRIORITY_SNAPSHOT
 
     def __init__(
         self,
@@ -63,13 +64,17 @@ class Snapshot(Extension):
         trigger: Any = (1, "epoch"),
     ) -> None:
         n_retains = None if n_retains == -1 else n_retains
-        require(n_retains is None or n_retains >= 1, "Snapshot", "n_retains", ">= 1 or None", n_retains)
+        fits = n_retains is None or (isinstance(n_retains, Integral) and n_retains >= 1)
+        require(fits, "Snapshot", "n_retains", "a whole number >= 1 or None", repr(n_retains))
+        zeros: dict[str, Any] = {"iteration": 0, "epoch": 0, "epoch_detail": 0.0, "elapsed_time": 0.0}
+        self._formatted(filename, SimpleNamespace(updater=SimpleNamespace(**zeros), **zeros))
         if target is not None and not hasattr(target, "state_dict"):
             expected, actual = "an object with state_dict()", type(target).__name__
             raise argument_error("Snapshot", "target", expected, actual, kind=TypeError)
         self.filename, self.target, self.n_retains = filename, target, n_retains
         self.autoload, self.snapshot_on_error = autoload, snapshot_on_error
         self.condition, self.compression, self.trigger = condition, compression, trigger
+        self.priority = PRIORITY_SNAPSHOT - (target is None)
         self._folder, last = os.path.split(filename)
         require("{" not in self._folder, "Snapshot", "filename", "no fields in the folder", repr(filename))
         self._pattern = _pattern(last)
@@ -94,7 +99,11 @@ class Snapshot(Extension):
                 _warn(f"snapshot {os.fspath(path)!r} is skipped: {reason}")
 
     def initialize(self, trainer: Any) -> None:
-        """Have the trainer take note of where each update begins, if one that is broken off is to be saved."""
+        """Remove what a killed session had no time to.
+
+        If an update that is broken off is to be saved, have the trainer take note of where each begins.
+        """
+        self._remove_surplus(trainer)
         trainer.keeps_beginning = trainer.keeps_beginning or (self.snapshot_on_error and self.target is None)
 
     def __call__(self, trainer: Any) -> None:
@@ -128,11 +137,13 @@ class Snapshot(Extension):
         except BaseException:
             self._written = earlier
             raise
-        if self.n_retains is not None:
-            while len(self._written) > self.n_retains:
-                with suppress(OSError):  # removed by others, or not removable: no reason to stop training
-                    os.unlink(Path(trainer.out) / self._written.pop(0))
+        self._remove_surplus(trainer)
         return path
+
+    def _remove_surplus(self, trainer: Any) -> None:
+        while self.n_retains is not None and len(self._written) > self.n_retains:
+            with suppress(OSError):  # removed by others, or not removable: no reason to stop training
+                os.unlink(Path(trainer.out) / self._written.pop(0))
 
     def candidates(self, out: str | os.PathLike[str]) -> list[Path]:
         """Return the files in ``out`` whose names fit the pattern, the newest first."""
@@ -144,9 +155,6 @@ class Snapshot(Extension):
                     numbers = tuple(float(number) for number in match.groups())
                     found.append((entry.stat().st_mtime_ns, numbers, Path(entry.path)))
         return [path for *_, path in sorted(found, reverse=True)]
-
-    def finalize(self) -> None:
-        """Nothing is left open."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the names of the files it has written and not removed."""
@@ -163,9 +171,12 @@ class Snapshot(Extension):
         ]
 
     def _name(self, trainer: Any) -> str:
-        return self.filename.format(
-            trainer, iteration=trainer.iteration, epoch=trainer.epoch, epoch_detail=trainer.epoch_detail
-        )
+        return self._formatted(self.filename, trainer)
+
+    @staticmethod
+    def _formatted(filename: str, facts: Any) -> str:
+        counts = {name: getattr(facts, name) for name in ("iteration", "epoch", "epoch_detail")}
+        return formatted("Snapshot", "filename", filename, facts, **counts)
 
 
 def snapshot_object(

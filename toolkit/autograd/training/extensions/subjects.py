@@ -34,6 +34,32 @@ def named_links(links: Any, trainer: Any, operation: str) -> dict[str, Any]:
     return named
 
 
+def formatted(operation: str, argument: str, name: str, *positional: Any, **fields: Any) -> str:
+    """Fill in the fields of a file name.
+
+    Raises:
+        ValueError: it has others, or formats that do not suit them.
+    """
+    try:
+        return name.format(*positional, **fields)
+    except (LookupError, ValueError, AttributeError) as error:
+        expected = f"a file name with fields among {', '.join(fields)}"
+        actual = f"{name!r} ({type(error).__name__}: {error})"
+        raise argument_error(operation, argument, expected, actual) from None
+
+
+def keys_of(operation: str, argument: str, keys: Any) -> tuple[str, ...]:
+    """Return names of observations, of which there may be one or several.
+
+    Raises:
+        TypeError: something else.
+    """
+    found = (keys,) if isinstance(keys, str) else tuple(keys) if isinstance(keys, Iterable) else (keys,)
+    if not all(isinstance(key, str) for key in found):
+        raise argument_error(operation, argument, "a key of the observation, or several", repr(keys), kind=TypeError)
+    return found
+
+
 def publish(trainer: Any, values: dict[str, Any]) -> dict[str, Any]:
     """Put values into the trainer's observation, or, outside of a trainer, report them; return them."""
     if trainer is None:
@@ -41,17 +67,6 @@ def publish(trainer: Any, values: dict[str, Any]) -> dict[str, Any]:
     else:
         trainer.observation.update(values)
     return values
-
-
-def state_of(trigger: Any) -> dict[str, Any]:
-    """Return the state of a trigger, which may be a plain function without one."""
-    return trigger.state_dict() if hasattr(trigger, "state_dict") else {}
-
-
-def load_into(trigger: Any, state: Mapping[str, Any] | None) -> None:
-    """Give a trigger its state back, if there is one and it has any."""
-    if state and hasattr(trigger, "load_state_dict"):
-        trigger.load_state_dict(state)
 
 
 def named_optimizer(trainer: Any, name: str, operation: str) -> Any:
