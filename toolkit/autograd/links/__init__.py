@@ -13,7 +13,8 @@ from toolkit.autograd.links.embedding import Embedding
 from toolkit.autograd.links.link import Link
 from toolkit.autograd.links.normalization import BatchNormalization, LayerNormalization
 from toolkit.autograd.links.parameter import Parameter
-from toolkit.autograd.links.recurrent import GRU, LSTM, GRUCell, LSTMCell
+from toolkit.autograd.links.recurrent import GRUCell, LSTMCell
+from toolkit.autograd.links.stateful import GRU, LSTM
 from toolkit.autograd.places import default_arrays, set_default_arrays
 
 __all__ = [

@@ -105,7 +105,8 @@ class MultiHeadAttention(Chain):
             value: shape ``(samples, keys, value_size)``; ``None`` means ``key``.
             mask: bools, True where a query may look at a key, or numbers that are added to the scores, ``-inf`` where
                 it may not; shape ``(queries, keys)``, ``(samples, queries, keys)`` or ``(samples, heads, queries,
-                keys)``, or one that broadcasts to it. A NumPy array goes with every library. A query that may look nowhere finds 0.
+                keys)``, or one that broadcasts to it. A NumPy array goes with every library. A query that may look
+                nowhere finds 0.
             return_weights: return the weights of the heads too.
             generator: draws the dropped weights; ``None`` means ``config.generator``, or one private to the thread.
 

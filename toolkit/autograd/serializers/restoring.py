@@ -11,6 +11,7 @@ from toolkit.autograd.backends import backend_of
 from toolkit.autograd.places import is_array
 from toolkit.autograd.serializers.content import file_error
 from toolkit.autograd.states import LoadReport, flatten_state, nest_state
+from toolkit.core.errors import argument_error
 
 __all__ = ["restore"]
 
@@ -26,6 +27,7 @@ def restore(path: Path, leaves: dict[str, Any], obj: Any, strict: bool) -> LoadR
 
     Raises:
         CheckpointError: they do not fit.
+        TypeError: ``obj`` is none of these.
     """
     try:
         nested = nest_state(leaves)
@@ -35,6 +37,9 @@ def restore(path: Path, leaves: dict[str, Any], obj: Any, strict: bool) -> LoadR
         return LoadReport(loaded=tuple(leaves), state=nested)
     if isinstance(obj, MutableMapping):
         return _into_dict(path, leaves, obj, strict)
+    if not hasattr(obj, "load_state_dict"):
+        expected = "an object with load_state_dict(), nested dicts, or None"
+        raise argument_error("load", "obj", expected, type(obj).__name__, kind=TypeError)
     own = flatten_state(obj.state_dict(), "load")
     fitted = nest_state({name: _like(own[name], leaf) if name in own else leaf for name, leaf in leaves.items()})
     report = _compared(own, leaves)
