@@ -89,7 +89,7 @@ def first_order(
     retain_graph: bool,
     needed: set[int] | None = None,
     boundary: Set[int] = frozenset(),
-) -> list[tuple[Any, Any, bool]]:
+) -> list[list[Any]]:
     """Pass gradients back through the graph on raw arrays.
 
     Args:
@@ -100,13 +100,13 @@ def first_order(
         boundary: orders of the nodes to stop at.
 
     Returns:
-        One ``(node, gradient, owned)`` each; ``owned`` gradients share memory with nothing.
+        One ``[node, gradient, owned]`` each; ``owned`` gradients share memory with nothing.
     """
     pending: dict[int, list[Any]] = {}
     # Leaves wait apart: nothing lies behind them, so they need no place in the order.
     leaves: dict[int, list[Any]] = {}
     heap: list[int] = []
-    results: list[tuple[Any, Any, bool]] = []
+    results: list[list[Any]] = []
     kind: Any = None
     xp: Any = None
     watched = config.mode == WATCH
@@ -127,7 +127,7 @@ def first_order(
         operation = node.operation
         if wanted is not None:
             if order in wanted:
-                results.append((node, gradient, owned))
+                results.append([node, gradient, owned])
             if order in boundary:
                 heappop(heap)
                 continue
@@ -184,9 +184,9 @@ def first_order(
                 slot[2] = True
         if on_top:
             heappop(heap)
-    for order, (node, gradient, owned) in leaves.items():
-        if wanted is None or order in wanted:
-            results.append((node, gradient, owned))
+    if wanted is None:
+        return list(leaves.values())
+    results.extend(slot for order, slot in leaves.items() if order in wanted)
     return results
 
 

@@ -30,7 +30,7 @@ class NumPyBackend(NumPyLikeBackend):
         return _maximum(x, axis, None, None, keepdims)
 
     def ones_like(self, x: Any) -> Any:
-        return np.ones_like(x) if x.shape else np.ones((), x.dtype)
+        return np.ones_like(x) if x.shape else _one(x.dtype)
 
     def relu(self, x: Any) -> Any:
         return np.maximum(x, _zero(x.dtype))
@@ -39,10 +39,10 @@ class NumPyBackend(NumPyLikeBackend):
         bits = BITS.get(gradient.dtype.itemsize)
         if bits is None or not x.shape:
             return super().where_positive(gradient, x)
-        mask = np.greater(x, _zero(x.dtype)).astype(bits)
-        np.negative(mask, out=mask)
-        mask &= gradient.view(bits)
-        return mask.view(gradient.dtype)
+        # Bits times 1 or 0: no NaN is made of an infinity, and where is many times slower.
+        chosen = np.greater(x, _zero(x.dtype)).astype(bits)
+        chosen *= gradient.view(bits)
+        return chosen.view(gradient.dtype)
 
     def linear_gradients(self, g: Any, x: Any, weight: Any, needs: tuple) -> tuple:
         by_x = None if needs[0] is None else g.dot(weight)
@@ -88,9 +88,11 @@ class NumPyBackend(NumPyLikeBackend):
     def cross_entropy_gradient(self, log_probabilities: Any, labels: Any, g: Any, *, reduction: str) -> Any:
         if len(log_probabilities.shape) != 2 or not log_probabilities.size or log_probabilities.dtype.char == "e":
             return super().cross_entropy_gradient(log_probabilities, labels, g, reduction=reduction)
-        slope = np.exp(log_probabilities)
-        slope[_samples(len(slope)), labels] -= 1
-        slope *= g.reshape(-1, 1) if reduction == "none" else g / float(len(slope)) if reduction == "mean" else g
+        samples, classes = log_probabilities.shape
+        slope = np.exp(log_probabilities, order="C")
+        # In a row of all elements one index finds a label, at half the cost of two.
+        slope.reshape(-1)[_row_starts(samples, classes) + labels] -= _one(slope.dtype)
+        slope *= g.reshape(-1, 1) if reduction == "none" else g / float(samples) if reduction == "mean" else g
         return slope
 
 
@@ -99,8 +101,17 @@ def _zero(dtype: Any) -> np.ndarray:
     return _constant(np.zeros((), dtype))
 
 
+@functools.cache
+def _one(dtype: Any) -> np.ndarray:
+    return _constant(np.ones((), dtype))
+
+
 def _samples(count: int) -> np.ndarray:
     return _known_samples(count) if count <= _MANY else np.arange(count)
+
+
+def _row_starts(rows: int, columns: int) -> np.ndarray:
+    return _known_starts(rows, columns) if rows <= _MANY else np.arange(0, rows * columns, columns)
 
 
 @functools.lru_cache(maxsize=64)
@@ -111,6 +122,11 @@ def _known_ones(count: int, dtype: Any) -> np.ndarray:
 @functools.lru_cache(maxsize=64)
 def _known_samples(count: int) -> np.ndarray:
     return _constant(np.arange(count))
+
+
+@functools.lru_cache(maxsize=64)
+def _known_starts(rows: int, columns: int) -> np.ndarray:
+    return _constant(np.arange(0, rows * columns, columns))
 
 
 def _constant(array: np.ndarray) -> np.ndarray:
