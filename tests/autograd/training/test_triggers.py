@@ -3,7 +3,9 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
+import torch
 
 from toolkit.autograd.training import (
     EarlyStoppingTrigger,
