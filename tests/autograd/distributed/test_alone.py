@@ -88,7 +88,10 @@ def test_bad_arguments(alone: Communicator) -> None:
         lambda: scatter_dataset(None, alone),
         lambda: scatter_dataset([1], alone, seed=1, generator=torch.Generator()),
         lambda: launch(example.measure, 0),
+        lambda: launch(example.measure, True),
         lambda: launch(example.measure, 2, timeout=-1),
+        lambda: launch(example.measure, 2, communicator="mpi"),
+        lambda: launch(example.measure, 2, allreduce_grad_dtype="float8"),
         lambda: launch(lambda communicator: None),
     ):
         with pytest.raises(ValueError, match="bad argument"):
@@ -98,6 +101,7 @@ def test_bad_arguments(alone: Communicator) -> None:
         lambda: alone.bcast(Variable(np.ones(1))),
         lambda: alone.allgather(np.array(["a"])),
         lambda: pickle.dumps(alone),
+        lambda: launch(example.measure, 2, lambda: None),
     ):
         with pytest.raises(TypeError, match="bad argument"):
             call()

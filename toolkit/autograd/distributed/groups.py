@@ -57,11 +57,7 @@ def create_communicator(
         CommunicationError: not all processes came within ``timeout``.
         ValueError: an unknown name, a timeout that is not positive, or no GPU for ``"pure_nccl"``.
     """
-    if name is not None and name not in _ENGINES:
-        raise argument_error("create_communicator", "name", f"None or one of {', '.join(_ENGINES)}", repr(name))
-    if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        raise argument_error("create_communicator", "timeout", "a positive number of seconds", repr(timeout))
-    grad_dtype = _floating_dtype(allreduce_grad_dtype)
+    grad_dtype = checked_options("create_communicator", name, timeout, allreduce_grad_dtype)
     local_rank, local_size = _number_in_environment("LOCAL_RANK", 0), _number_in_environment("LOCAL_WORLD_SIZE", 1)
     n_gpus = torch.cuda.device_count() if dist.is_nccl_available() else 0
     engines = dist.get_backend_config() if dist.is_initialized() else None
@@ -212,7 +208,20 @@ def _report(error: BaseException) -> None:
         report_failure(_ours["store"], dist.get_rank(), error)
 
 
-def _floating_dtype(value: Any) -> torch.dtype | None:
+def checked_options(call: str, name: str | None, timeout: float, allreduce_grad_dtype: Any) -> torch.dtype | None:
+    """Return the dtype of the gradients on their way; arguments as of :func:`create_communicator`.
+
+    Raises:
+        ValueError: one of them is none of what that takes.
+    """
+    if name is not None and name not in _ENGINES:
+        raise argument_error(call, "name", f"None or one of {', '.join(_ENGINES)}", repr(name))
+    if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        raise argument_error(call, "timeout", "a positive number of seconds", repr(timeout))
+    return _floating_dtype(call, allreduce_grad_dtype)
+
+
+def _floating_dtype(call: str, value: Any) -> torch.dtype | None:
     if value is None:
         return None
     dtype = value
@@ -224,5 +233,5 @@ def _floating_dtype(value: Any) -> torch.dtype | None:
         dtype = getattr(torch, name, None)
     if dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         expected = "None, 'float16', 'bfloat16', 'float32' or 'float64'"
-        raise argument_error("create_communicator", "allreduce_grad_dtype", expected, repr(value))
+        raise argument_error(call, "allreduce_grad_dtype", expected, repr(value))
     return dtype

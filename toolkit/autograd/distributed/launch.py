@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from toolkit.autograd.distributed.groups import LaunchError
+from toolkit.autograd.distributed.groups import LaunchError, checked_options
 from toolkit.core.errors import argument_error
 
 _LAST_LINES = 30
@@ -73,20 +73,25 @@ def launch(
     Raises:
         LaunchError: a rank raised, was killed, or did not end in time. The message has the traceback of the rank
             that failed first, and all processes have ended.
-        ValueError: ``function`` cannot be imported, or a number is out of range.
+        ValueError: ``function`` cannot be imported, or a number or name is none of those allowed.
+        TypeError: an argument cannot be pickled.
     """
     where = _importable(function)
-    if not isinstance(n_processes, int) or n_processes < 1:
+    if not isinstance(n_processes, int) or isinstance(n_processes, bool) or n_processes < 1:
         raise argument_error("launch", "n_processes", "1 or more", repr(n_processes))
     for name, seconds in (("timeout", timeout), ("communication_timeout", communication_timeout)):
         if not isinstance(seconds, int | float) or not 0 < seconds < 1e6:
             raise argument_error("launch", name, "a positive number of seconds", repr(seconds))
+    checked_options("launch", communicator, communication_timeout, allreduce_grad_dtype)
     options = {"name": communicator, "timeout": communication_timeout, "allreduce_grad_dtype": allreduce_grad_dtype}
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="toolkit-launch-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         task = {"function": where, "arguments": arguments, "options": options, "timeout": timeout}
-        (folder / "task").write_bytes(pickle.dumps(task))
+        try:
+            (folder / "task").write_bytes(pickle.dumps(task))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise argument_error("launch", "arguments", "what can be pickled", str(error), kind=TypeError) from error
         workers = []
         try:
             for rank in range(n_processes):
@@ -173,6 +178,8 @@ def _report(folder: Path, rank: int) -> tuple[str, Any]:
         return pickle.loads((folder / f"report-{rank}").read_bytes())
     except FileNotFoundError:
         return "nothing", None
+    except Exception as error:
+        return "error", f"what it returned cannot be unpickled here: {type(error).__name__}: {error}"
 
 
 def _account(folder: Path, workers: list, reports: list, late: list[int], timeout: float) -> str:

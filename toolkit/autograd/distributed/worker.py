@@ -58,8 +58,10 @@ def main(folder: Path) -> int:
 
 
 def _end_with_parent(folder: Path) -> None:
-    # The parent holds the other end of this pipe until it ends, however it ends.
-    sys.stdin.buffer.read()
+    # The parent holds the other end of this pipe until it ends, however it ends. (Not by sys.stdin: its lock, held
+    # here, would stop the interpreter where it closes its files.)
+    while os.read(0, 1):
+        pass
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
