@@ -1,8 +1,8 @@
 """Models as trees of links (``import toolkit.autograd.links as L``): parameters together with the code that uses them.
 
 The question: how does a model written as plain Python know its parameters? A link collects them as they are assigned
-(Tokui et al. 2019, section 3.2). ``parameter`` and ``link`` hold the mechanism, ``containers`` the trees, the other
-modules one family of layers each.
+(Tokui et al. 2019, section 3.2). ``parameter``, ``tree`` and ``link`` hold the mechanism, ``containers`` the links made
+of links, the other modules one family of layers each.
 """
 
 from toolkit.autograd.links.affine import Linear

@@ -39,7 +39,7 @@ def _hint(error: Exception, link: "Link") -> str:
         return ""
     place = held.place
     if of_two_dtypes:
-        return f"\n  hint:     its parameters are {place.dtype}; the input has to be too; astype(dtype) changes them all"
+        return f"\n  hint:     its parameters are {place.dtype}; so must the input be; astype(dtype) changes them"
     return (
         f"\n  hint:     its parameters are {place.library} arrays on {place.device}; to_device(device, library) of the"
         " whole model moves them, links.default_arrays(...) around its making puts them elsewhere at once"
