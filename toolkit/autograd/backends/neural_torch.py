@@ -1,5 +1,6 @@
 """Neural operations for torch: its fused kernels, forward and backward, without its autograd."""
 
+import functools
 from typing import Any
 
 import torch
@@ -26,7 +27,15 @@ _embedding_backward = _aten.embedding_dense_backward.default._op
 _ONE = (1, 1)
 _NO_LABEL = -(1 << 62)
 """The label that torch leaves out; its own default, -100, would hide mistakes."""
+_FEW = 256
+"""Up to here all floating-point dtypes have every integer."""
 _REDUCTION: dict[str, Any] = {"none": 0, "mean": 1, "sum": 2}
+
+
+@functools.lru_cache(maxsize=64)
+def _known_total(count: int, dtype: torch.dtype) -> torch.Tensor:
+    """Return a number as the kernels read it, made once: a division takes as long as the kernel itself."""
+    return torch.full((), count, dtype=dtype, device="cpu")
 
 
 def _shape_only(like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -136,9 +145,14 @@ class NeuralTorch(NeuralRules):
 
     def cross_entropy_gradient(self, log_probabilities: Any, labels: Any, g: Any, *, reduction: str) -> Any:
         if log_probabilities.dim() == 2 and reduction != "none":
-            share = g / labels.shape[0] if reduction == "mean" else g
-            # Only the mean over weighted samples reads the weights' total: any number will do.
-            chosen = _nll_loss_backward(share, log_probabilities, labels, None, 2, _NO_LABEL, share)
+            count = labels.shape[0]
+            if reduction == "mean" and count <= _FEW and g.is_cpu:
+                total = _known_total(count, g.dtype)
+                chosen = _nll_loss_backward(g, log_probabilities, labels, None, 1, _NO_LABEL, total)
+            else:
+                share = g / count if reduction == "mean" else g
+                # Only the mean reads the total of the samples' weights: any number will do.
+                chosen = _nll_loss_backward(share, log_probabilities, labels, None, 2, _NO_LABEL, share)
             return _log_softmax_backward(chosen, log_probabilities, 1, log_probabilities.dtype)
         slope = torch.exp(log_probabilities)
         slope.scatter_(1, labels.unsqueeze(1), -1.0, reduce="add")
