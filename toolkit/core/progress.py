@@ -1,8 +1,13 @@
 """Progress bars of long work, in a terminal and in a notebook; ``TOOLKIT_QUIET=1`` hides them."""
 
 import os
+import warnings
 
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
+
+with warnings.catch_warnings():  # without ipywidgets a notebook gets the bar of a terminal, which needs no excuse
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
 
 
 def quiet() -> bool:

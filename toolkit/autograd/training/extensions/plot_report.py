@@ -261,7 +261,7 @@ class PlotReport(Extension):
         if self._log_y:
             where.set_yscale("log", nonpositive="mask")
         if self._x_key == "iteration":
-            where.xaxis.set_major_locator(MaxNLocator(integer=True))
+            where.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         where.set_xlabel(_AXES.get(self._x_key, self._x_key))
         where.set_ylabel(self._label_of_y())
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toolkit.autograd.training.extension import PRIORITY_READER, Extension
+from toolkit.autograd.training.extension import Extension
 from toolkit.autograd.training.extensions.log_report import LogReport
 from toolkit.autograd.training.extensions.notebook import LiveHTML, has_widgets, in_notebook
 from toolkit.autograd.training.extensions.subjects import keys_of
@@ -32,7 +32,6 @@ class PrintReport(Extension):
         rows: the rows shown so far, as lists of texts.
     """
 
-    priority = PRIORITY_READER - 1  # after the log it reads, in whatever order the two are registered
     trigger = (1, "iteration")
 
     def __init__(self, entries: Sequence[str], log_report: str | LogReport = "LogReport", out: Any = None) -> None:
@@ -41,6 +40,7 @@ class PrintReport(Extension):
         self._out = out
         self._widths = [max(_NARROWEST, len(entry)) for entry in self._entries]
         self._shown = 0
+        self._read: LogReport | None = None
         self._page: LiveHTML | None = None
         self.rows: list[list[str]] = []
 
@@ -66,6 +66,7 @@ class PrintReport(Extension):
         if self._page is None:
             self._write(self._head())
         log = self._log(trainer, required=False)
+        self._read = log
         if log is not None:
             self._show(log.log)
 
@@ -80,11 +81,15 @@ class PrintReport(Extension):
             log(trainer)
         else:
             log = self._log(trainer)
+        self._read = log
         if len(log.log) != self._shown:
             self._show(log.log)
 
     def finalize(self) -> None:
-        """Leave the finished table in the notebook."""
+        """Show the last row, which a log called after this has still got, and leave the table in the notebook."""
+        if self._read is not None:
+            self._show(self._read.log)
+            self._read = None
         if self._page is not None:
             self._page.finish({"text/html": self.to_html(), "text/plain": self.to_text()})
         if isinstance(self._log_report, LogReport):
