@@ -474,6 +474,18 @@ def test_programs_that_depend_on_their_inputs_are_refused(case):
         assert "/inner" in str(caught.value) or "operations" in str(caught.value)
 
 
+def test_dropout_that_never_rests_is_refused_and_draws_nothing():
+    def function(x):
+        with using_config(train=True):
+            return F.dropout(x, 0.5)
+
+    generator = _generator()
+    before = generator.get_state()
+    with using_config(generator=generator), pytest.raises(ValueError, match="constants that do not change"):
+        export_onnx(Wrong(function), _float(2, 3))
+    assert torch.equal(generator.get_state(), before)
+
+
 def test_a_network_may_refuse_other_values():
     def function(x):
         assert bool((x.data >= 0).all()), "negative"

@@ -3,9 +3,9 @@
 The question: what must change in a training script so that b samples on each of n processes train like one batch of
 b·n? Three things (Tokui et al. 2019, section 6.3): a ``communicator``, an ``optimizer`` that averages gradients before
 each update, a ``dataset`` cut into shards. ``evaluator`` and ``batch_normalization`` see the whole batch too, and
-``snapshot`` lets all go on from one iteration. ``transport`` and ``arrays`` carry, ``gradients`` packs and reduces,
-``models`` compares and copies, ``groups`` starts and ends, ``launch`` runs it all from a notebook, ``failures`` says
-what went wrong. ``example`` is a training to run under torchrun.
+``snapshot`` lets all go on from one iteration. ``collectives``, ``transport`` and ``arrays`` carry, ``gradients`` packs
+and reduces, ``models`` compares and copies, ``groups`` starts and ends, ``launch`` runs it all from a notebook,
+``failures`` says what went wrong. ``example`` is a training to run under torchrun.
 """
 
 from toolkit.autograd.distributed.batch_normalization import (

@@ -10,10 +10,11 @@ import numpy as np
 from toolkit.autograd.backends import backend_of
 from toolkit.autograd.configuration import using_config
 from toolkit.autograd.links import Link
-from toolkit.autograd.onnx_export.examples import named_inputs, varied
+from toolkit.autograd.onnx_export.examples import Examples, named_inputs, varied
 from toolkit.autograd.onnx_export.merging import Length, Merged, Program, merge
 from toolkit.autograd.onnx_export.tracing import Trace, Tracer, places
 from toolkit.autograd.places import is_array
+from toolkit.autograd.randomness import noted
 from toolkit.autograd.tape import Variable
 from toolkit.core.errors import argument_error, require
 from toolkit.core.files import atomic_write
@@ -104,14 +105,7 @@ def export_onnx(
         # A run gives parameters of open size their shape.
         _run(chain, examples.given, keywords)
         _forget_states(chain)
-    first = _run(chain, examples.given, keywords)
-    program = merge(first, _run(chain, examples.longer, keywords), examples.sizes)
-    for values in examples.others:
-        try:
-            other = _run(chain, values, keywords)
-        except Exception:
-            continue  # a network may refuse such values
-        merge(first, other, None)
+    program = _program(chain, examples, keywords)
     arrays = _arrays_of(chain) if isinstance(chain, Link) else {}
     host = {name: backend_of(array, "export_onnx", "chain").to_numpy(array) for name, array in arrays.items()}
     free = None if examples.samples is None else batch_axis
@@ -130,6 +124,24 @@ def _onnx() -> Any:
     except ImportError as error:
         raise ImportError("export_onnx needs the package onnx: pip install 'tokui-toolkit[onnx]'") from error
     return onnx
+
+
+def _program(chain: Callable, examples: Examples, keywords: bool) -> Program:
+    """Run the network on all examples and return what the runs have in common; what it draws is put back."""
+    with noted() as states:
+        try:
+            first = _run(chain, examples.given, keywords)
+            program = merge(first, _run(chain, examples.longer, keywords), examples.sizes)
+            for values in examples.others:
+                try:
+                    other = _run(chain, values, keywords)
+                except Exception:
+                    continue  # a network may refuse such values
+                merge(first, other, None)
+        finally:
+            for generator, state in states:
+                generator.set_state(state)
+    return program
 
 
 def _run(chain: Callable, run: dict[str, Any], keywords: bool) -> Trace:
