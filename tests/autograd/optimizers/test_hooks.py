@@ -262,6 +262,11 @@ def test_hooks_without_any_gradient(bare):
     assert optimizer.target.p0.data.item() == 1.0
 
 
+def test_what_is_no_schedule():
+    with pytest.raises(TypeError, match="a function of time"):
+        O.Scheduled(3)
+
+
 def test_names_of_hooks(bare):
     optimizer = O.SGD().setup(bare([torch.ones(1)]))
     optimizer.add_hook(O.WeightDecay(0.1))

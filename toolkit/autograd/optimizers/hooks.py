@@ -60,10 +60,10 @@ class GradientHardClipping:
     name = "GradientHardClipping"
 
     def __init__(self, lower: float, upper: float) -> None:
-        if not lower <= upper:
+        self.lower = _number("GradientHardClipping", "lower", lower)
+        self.upper = _number("GradientHardClipping", "upper", upper)
+        if not self.lower <= self.upper:
             raise argument_error("GradientHardClipping", "upper", f"a number, at least lower={lower}", repr(upper))
-        self.lower = float(lower)
-        self.upper = float(upper)
 
     def __call__(self, owner: Any, parameters: list[Any]) -> None:
         for group in by_library(parameters):
@@ -199,6 +199,9 @@ class Scheduled:
     """
 
     def __init__(self, schedule: Any, hyperparameter: str = "lr") -> None:
+        if not callable(schedule):
+            expected = "a function of time, as in optimizers.schedules"
+            raise argument_error("Scheduled", "schedule", expected, repr(schedule), kind=TypeError)
         self.schedule = schedule
         self.hyperparameter = hyperparameter
         self.name = f"Scheduled({hyperparameter})"
@@ -213,6 +216,16 @@ class Scheduled:
 
 def _checked(operation: str, argument: str, value: float) -> float:
     """Return a number, 0 or more."""
-    if isinstance(value, bool) or not value >= 0:
+    number = _number(operation, argument, value)
+    if not number >= 0:
         raise argument_error(operation, argument, "a number, 0 or more", repr(value))
-    return float(value)
+    return number
+
+
+def _number(operation: str, argument: str, value: float) -> float:
+    try:
+        if isinstance(value, bool | str | bytes):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError):
+        raise argument_error(operation, argument, "a number", repr(value), kind=TypeError) from None

@@ -157,6 +157,9 @@ class Optimizer:
             raise RuntimeError("update: the optimizer has no target\n  expected: setup(link) first\n  actual:   none")
         loss = None
         if lossfun is not None:
+            if not callable(lossfun):
+                expected = "a function that returns the loss (or nothing, where gradients are there already)"
+                raise argument_error("update", "lossfun", expected, type(lossfun).__name__, kind=TypeError)
             self.target.cleargrads()
             loss = lossfun(*args, **kwargs)
             if not isinstance(loss, Variable):
