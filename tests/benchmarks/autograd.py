@@ -53,6 +53,19 @@ class Row:
         return f"  {self.contender:26} {times} {name:5}  {self.ratio:8.3f} {self.median_ratio:8.3f}{verdict}"
 
 
+def as_columns(rows: list[Row]) -> dict[str, list]:
+    """Return the table as a record keeps it: seconds, ratios to the task's first contender, and budgets."""
+    return {
+        "task": [row.task for row in rows],
+        "contender": [row.contender for row in rows],
+        "best, seconds": [row.timing.best for row in rows],
+        "median, seconds": [row.timing.median for row in rows],
+        "ratio of the best": [row.ratio for row in rows],
+        "median of the ratios": [row.median_ratio for row in rows],
+        "budget": ["" if row.budget is None else row.budget for row in rows],
+    }
+
+
 def compare(task: Task, *, rounds: int, seconds: float) -> list[Row]:
     """Measure a task, again if a budget is missed, and keep for each contender the attempt that suits it best."""
     kept: dict[str, Row] = {}
@@ -171,6 +184,7 @@ def main(quick: bool = False, out: Path | None = None, only: str = "", chainer: 
     torch.set_num_threads(1)
     started, cpu = time.perf_counter(), time.process_time()
     metrics: dict[str, float] = {}
+    measured: list[Row] = []
     met = True
     with threadpoolctl.threadpool_limits(1):
         print(f"{'':28} {'best':>10} {'median':>10} {'':5}  {'ratio':>8} {'median':>8}  budget")
@@ -182,13 +196,15 @@ def main(quick: bool = False, out: Path | None = None, only: str = "", chainer: 
             for row in compare(task, rounds=5 if quick else 15, seconds=0.05 if quick else 0.3):
                 print(row, flush=True)
                 metrics[f"{row.task}: {row.contender}"] = row.ratio
+                measured.append(row)
                 met &= row.met
         if not only:
             met &= _memory(metrics, 10_000 if quick else 1_000_000)
             met &= chainers_chain(chainer, metrics)
             met &= peak_memory(metrics, quick)
     if out is not None:
-        result = SeedResult(0, metrics, seconds=time.perf_counter() - started, cpu_seconds=time.process_time() - cpu)
+        spent = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
+        result = SeedResult(0, metrics, tables={"CPU time of a step": as_columns(measured)}, **spent)
         scale, environment = "quick" if quick else "laptop", describe_environment("cpu")
         times = (now(), result.seconds, result.cpu_seconds)
         print(save_record(Record("autograd-speed", "", scale, {"quick": quick}, (result,), environment, *times), out))
