@@ -511,3 +511,36 @@ def test_arrays_of_two_libraries_get_a_hint():
     with pytest.raises(TypeError) as other:
         net(X.astype("float64"))
     assert "to_device" not in str(other.value) and "astype" in str(other.value)
+
+
+def lazily_sized(dtype=None):
+    with L.default_arrays("torch", dtype=dtype):
+        normalizations = L.BatchNormalization(4), L.BatchNormalization()
+        return L.Sequential(L.Conv2d(None, 4, 3), *normalizations, L.Linear(None, 2, n_batch_axes=1))
+
+
+def floating_dtypes(link):
+    arrays = [parameter.data for parameter in link.params()] + [value for _, value in link.namedpersistents()]
+    return {array.dtype for array in arrays if isinstance(array, torch.Tensor) and array.is_floating_point()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, None])
+@pytest.mark.parametrize("saved", [torch.float32, torch.float64])
+def test_loading_before_the_first_call_leaves_a_link_of_one_dtype(dtype, saved):
+    source = lazily_sized(saved)
+    source(torch.ones(2, 3, 5, 5, dtype=saved))
+    link = lazily_sized(dtype)
+    link.load_state_dict(source.state_dict())
+    assert floating_dtypes(link) == {dtype or torch.float32}  # in which one of its layers was made
+
+
+def test_a_link_of_which_nothing_says_the_dtype_takes_that_of_the_state():
+    source, link = L.Linear(None, 2), L.Sequential(L.Linear(None, 2), L.BatchNormalization())
+    source = L.Sequential(source, L.BatchNormalization())
+    source(np.ones((3, 4)))
+    link.load_state_dict(source.state_dict())
+    assert floating_dtypes(source) == set()  # NumPy's
+    assert floating_dtypes(link) == {torch.float64}
+    asked = L.Sequential(L.Linear(None, 2), L.BatchNormalization()).astype("float32")
+    asked.load_state_dict(source.state_dict())
+    assert floating_dtypes(asked) == {torch.float32}

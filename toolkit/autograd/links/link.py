@@ -345,6 +345,9 @@ class Link(Tree):
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
         """Write the values of a state into parameters and persistent values, in this link's library and dtype.
 
+        What has no data yet takes the dtype of the link's other data, or the one asked for (``default_arrays``,
+        ``astype``). Only where nothing says so and the state is of one dtype it takes that.
+
         Args:
             state: as :meth:`state_dict` returns, arrays of any library.
             strict: every path of the link must be there with its shape, and no other.

@@ -116,10 +116,10 @@ class Parameter(Variable):
         self.data = initializer(wanted, generator=generator, like=self._place)  # type: ignore[arg-type]
         self.grad = None
 
-    def _follow(self, place: Place, *, dtype_alone: bool = False) -> None:
-        """Take over a place, or its dtype, as far as nothing else has been settled."""
+    def _follow(self, place: Place) -> None:
+        """Take over a place, as far as nothing else has been settled."""
         kept = self._place
-        if "place" in self._fixed or dtype_alone:
+        if "place" in self._fixed:
             place = kept.with_dtype(place.dtype)
         self._place = place.with_dtype(kept.dtype) if "dtype" in self._fixed else place
 
@@ -134,7 +134,8 @@ class Parameter(Variable):
 
         Args:
             array: of any library.
-            follow: initialise it in the array's library and on its device, unless it has been moved.
+            follow: initialise it in the array's library, on its device and in its dtype, unless it has been moved or
+                its dtype settled. Otherwise it is initialised where, and as, it was made to be.
 
         Raises:
             ValueError: another shape.
@@ -143,8 +144,8 @@ class Parameter(Variable):
         if not fits(self.shape, shape):
             raise argument_error("Parameter.assign", "array", f"shape {self.shape} ({self._label()})", shape)
         if self.data is None:
-            if "float" in str(array.dtype):
-                self._follow(place_of(array), dtype_alone=not follow)
+            if follow and "float" in str(array.dtype):
+                self._follow(place_of(array))
             self.data = self._place.put(array, copy=True)
         else:
             write(self.data, self._place.put(array))
@@ -168,6 +169,16 @@ class Parameter(Variable):
             self.data = place.put(self.data)
             if self.grad is not None:
                 self.grad = place.put(self.grad)
+
+    def suggest_dtype(self, dtype: str) -> None:
+        """Let the data to come have this dtype, unless another than the usual float32 was asked for."""
+        if self.data is None and not self.dtype_settled:
+            self._place = self._place.with_dtype(dtype)
+
+    @property
+    def dtype_settled(self) -> bool:
+        """Whether a dtype was asked for: by ``astype``, or as a default other than the usual float32."""
+        return "dtype" in self._fixed or self._place.dtype != "float32"
 
     @property
     def place(self) -> Place:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.autograd.links.parameter import Parameter, fits, write
-from toolkit.autograd.places import is_array, place_of
+from toolkit.autograd.places import floating_name, is_array, place_of
 from toolkit.autograd.states import flatten_state
 from toolkit.core.errors import argument_error
 
@@ -21,14 +21,17 @@ class Slot:
     Attributes:
         value: returns it.
         expected: returns what a new value must be if the one given is not, else ``None``.
-        store: takes a value that fits; the flag says that what has no place yet follows the value's.
+        store: takes a value that fits. What has no data yet takes the dtype named second, unless another was asked
+            for; with ``None`` it takes the place of the value.
         optional: a state may lack it; then it becomes ``None``.
+        wanted: the dtype that was asked for data to come, else ``None``.
     """
 
     value: Callable[[], Any]
     expected: Callable[[Any], str | None]
-    store: Callable[[Any, bool], None]
+    store: Callable[[Any, str | None], None]
     optional: bool = False
+    wanted: Callable[[], str | None] = lambda: None
 
 
 def load_slots(
@@ -41,7 +44,8 @@ def load_slots(
         slots: by path.
         state: nested, as a link's state is.
         strict: the same paths, and every value fits.
-        follow: what has no place yet takes the place of its value.
+        follow: what has no data yet takes the place of its value. Otherwise a link becomes of one dtype: that of the
+            data it has, else the one asked for, else the file's if there is but one, else float32.
 
     Raises:
         TypeError: ``state`` is no dictionary.
@@ -59,13 +63,46 @@ def load_slots(
             f"/{path}: expected {expected}, got {_described(flat[path])}" for path, expected in wrong.items()
         ]
         if complaints:
+            complaints += _shifted(slots, flat)
             actual = "\n            ".join(complaints)
             raise argument_error(operation, "state", "the link's paths and shapes (nothing has been changed)", actual)
+    dtype = None if follow else _common_dtype(slots, flat)
     for path, slot in slots.items():
         if path in flat and path not in wrong:
-            slot.store(flat[path], follow)
+            slot.store(flat[path], dtype)
         elif path not in flat and slot.optional:
-            slot.store(None, follow)
+            slot.store(None, dtype)
+
+
+def _shifted(slots: dict[str, Slot], flat: dict[str, Any]) -> list[str]:
+    """Return a hint if the state is that of a link around this one, or of one inside it."""
+    unexpected = [path for path in flat if path not in slots]
+    missing = [path for path, slot in slots.items() if path not in flat and not slot.optional]
+    if not unexpected or not missing:
+        return []
+    for longer, shorter, advice in (
+        (unexpected, missing, "the state is of a link that holds one like this as {}: load it into that one"),
+        (missing, unexpected, "the state is of a link like this one's {}: load it into that"),
+    ):
+        prefix = longer[0].removesuffix(shorter[0])
+        if prefix.endswith("/") and {path.removeprefix(prefix) for path in longer} == set(shorter):
+            which = "unexpected" if longer is unexpected else "missing"
+            return [f"hint: all that is {which} begins with {prefix}; " + advice.format(prefix.rstrip("/"))]
+    return []
+
+
+def _common_dtype(slots: dict[str, Slot], flat: dict[str, Any]) -> str:
+    """Return the dtype of what a link without data gets, unless another was asked for."""
+    present = [slot.value() for slot in slots.values()]
+    for value in present:
+        if is_array(value) and _is_floating(value):
+            return floating_name("state", value.dtype)
+    for slot in slots.values():
+        wanted = slot.wanted()
+        if wanted is not None:
+            return wanted
+    saved = {_kind(flat[path]) for path in slots if path in flat and is_array(flat[path]) and _is_floating(flat[path])}
+    return saved.pop() if len(saved) == 1 and saved <= {"float16", "bfloat16", "float64"} else "float32"
 
 
 def is_persistent(value: Any) -> bool:
@@ -83,11 +120,16 @@ def parameter_slot(parameter: Parameter) -> Slot:
             return "an array of numbers"
         return None if fits(parameter.shape, tuple(value.shape)) else f"shape {parameter.shape}"
 
-    def store(value: Any, follow: bool) -> None:
+    def store(value: Any, dtype: str | None) -> None:
         if value is not None:
-            parameter.assign(value, follow=follow)
+            if dtype is not None:
+                parameter.suggest_dtype(dtype)
+            parameter.assign(value, follow=dtype is None)
 
-    return Slot(lambda: parameter.data, expected, store)
+    def wanted() -> str | None:
+        return parameter.place.dtype if parameter.data is None and parameter.dtype_settled else None
+
+    return Slot(lambda: parameter.data, expected, store, wanted=wanted)
 
 
 def persistent_slot(link: Any, name: str) -> Slot:
@@ -103,13 +145,16 @@ def persistent_slot(link: Any, name: str) -> Slot:
             return f"shape {tuple(current.shape)}"
         return None
 
-    def store(value: Any, follow: bool) -> None:
+    def store(value: Any, dtype: str | None) -> None:
         current = values[name]
         if not is_array(value):
             values[name] = value
         elif current is None:
-            place = place_of(value) if follow and _is_floating(value) else link.place
-            values[name] = place.put(value, keep_dtype=True, copy=True)
+            place = place_of(value) if dtype is None and _is_floating(value) else link.place
+            if dtype is not None:
+                own = [parameter.dtype for parameter in link.params(include_uninitialized=False)]
+                place = place.with_dtype(link._dtype or (own[0] if own else dtype))
+            values[name] = place.put(value, copy=True)
         elif is_array(current):
             place = link.place if not _is_floating(current) else place_of(current)
             write(current, place.put(value))

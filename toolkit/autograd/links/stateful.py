@@ -80,7 +80,7 @@ class _Stateful(Recurrent):
                 return None
             return f"shape (samples, {self.out_size}) or None"
 
-        def store(value: Any, follow: bool) -> None:
+        def store(value: Any, dtype: str | None) -> None:
             self.__dict__[name] = None if value is None else Variable(self.place.put(value, copy=True))
 
         def read() -> Any:
