@@ -531,6 +531,35 @@ def test_forged_notes(tmp_path, notes):
         archive.writestr("__toolkit__.json", notes)
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load_npz(tmp_path / "m")
+    np.savez(tmp_path / "new.npz", a=np.zeros(4), __toolkit__=np.frombuffer(notes.encode(), dtype=np.uint8))
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load_npz(tmp_path / "new.npz")
+
+
+def test_numpy_reads_every_entry_as_an_array(tmp_path):
+    save_npz(tmp_path / "m", {"a": torch.zeros(2, 3), "text": "é", "none": None})
+    with np.load(tmp_path / "m", allow_pickle=False) as file:
+        arrays = dict(file.items())
+    assert {name: array.shape for name, array in arrays.items() if name != "__toolkit__"} == {"a": (2, 3)}
+    assert arrays["__toolkit__"].dtype == np.uint8
+    notes = json.loads(arrays["__toolkit__"].tobytes())
+    assert notes["plain"] == {"text": "é", "none": None}
+    np.savez(tmp_path / "again.npz", **arrays)  # what NumPy writes again is the same state
+    assert load_npz(tmp_path / "again.npz").state["text"] == "é"
+    arrays["__toolkit__"] = np.zeros(3)
+    np.savez(tmp_path / "spoilt.npz", **arrays)
+    with pytest.raises(CheckpointError, match="notes of float64"):
+        load_npz(tmp_path / "spoilt.npz")
+
+
+def test_notes_of_earlier_files_are_read(tmp_path):
+    save_npz(tmp_path / "m", {"a": torch.zeros(2), "text": "é"})
+    with zipfile.ZipFile(tmp_path / "m") as new, zipfile.ZipFile(tmp_path / "old", "w") as old:
+        old.writestr("a.npy", new.read("a.npy"))
+        old.writestr("__toolkit__.json", np.load(io.BytesIO(new.read("__toolkit__.npy"))).tobytes())
+    state = load_npz(tmp_path / "old").state
+    assert state["text"] == "é"
+    assert isinstance(state["a"], torch.Tensor)
 
 
 def test_nothing_half_written(form, tmp_path, monkeypatch):

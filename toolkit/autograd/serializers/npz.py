@@ -19,7 +19,9 @@ from toolkit.core.files import atomic_write
 
 __all__ = ["load_npz", "save_npz"]
 
-_NOTES_FILE = f"{NOTES}.json"
+_NOTES_FILE = f"{NOTES}.npy"
+# Files written before the notes were an array.
+_FORMER_NOTES_FILE = f"{NOTES}.json"
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 # Deflate makes nothing smaller than by this factor: what claims more is forged.
 _LARGEST_RATIO = 1040
@@ -31,8 +33,11 @@ def save_npz(path: str | os.PathLike[str], obj: Any, compression: bool = False) 
     bfloat16 and other types that NumPy lacks are stored by their bits, with a note of the type. Equal states give
     equal files, byte by byte.
 
+    What is no array (numbers, texts, ``None``, which arrays were torch's) is kept as JSON, in UTF-8, in the array
+    ``__toolkit__`` of type uint8: every entry of the archive is an array.
+
     Args:
-        path: the file, under exactly this name.
+        path: the file, under exactly this name: ``"mm"`` writes ``mm``, where ``numpy.savez`` would add ``.npz``.
         obj: anything with ``state_dict()``, or a state: nested dicts of arrays (NumPy, torch, CuPy, array API),
             numbers, texts, ``None``, and lists of these. Tuples come back as lists.
         compression: compress it.
@@ -75,7 +80,9 @@ def _write(handle: IO[bytes], content: Content, method: int) -> None:
                 array = _as_numpy(array, path, bits)
             with archive.open(_entry(f"{path}.npy", method), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-        archive.writestr(_entry(_NOTES_FILE, method), content.notes(bits))
+        notes = np.frombuffer(content.notes(bits).encode(), dtype=np.uint8)
+        with archive.open(_entry(_NOTES_FILE, method), "w", force_zip64=True) as member:
+            np.lib.format.write_array(member, notes, allow_pickle=False)
 
 
 def _entry(name: str, method: int) -> zipfile.ZipInfo:
@@ -104,8 +111,10 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
             arrays = {}
             for entry in entries:
                 data = archive.read(entry)  # compares the checksum
-                if entry.filename == _NOTES_FILE:
+                if entry.filename == _FORMER_NOTES_FILE:
                     notes = data.decode()
+                elif entry.filename == _NOTES_FILE:
+                    notes = _text(_array(data))
                 else:
                     arrays[entry.filename.removesuffix(".npy")] = _array(data)
     except (FileNotFoundError, CheckpointError):
@@ -124,8 +133,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo], length: int) -> None:
     """Refuse what is no archive of arrays, or claims more than it can hold, before anything is unpacked."""
     names = [entry.filename for entry in entries]
-    foreign = [name for name in names if name != _NOTES_FILE and (not name.endswith(".npy") or name == ".npy")]
-    if foreign or len(set(names)) < len(names):
+    foreign = [name for name in names if name != _FORMER_NOTES_FILE and (not name.endswith(".npy") or name == ".npy")]
+    if foreign or len(set(names)) < len(names) or {_NOTES_FILE, _FORMER_NOTES_FILE} <= set(names):
         actual = f"{foreign[0]!r}" if foreign else "two of one name"
         raise file_error(path, "an archive of .npy files", actual)
     for entry in entries:
@@ -146,6 +155,12 @@ def _memory() -> float:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return math.inf
+
+
+def _text(array: np.ndarray) -> str:
+    if array.dtype != np.uint8:
+        raise ValueError(f"notes of {array.dtype}")
+    return array.tobytes().decode()
 
 
 def _array(data: bytes) -> np.ndarray:
