@@ -135,6 +135,13 @@ def test_cross_entropy_refuses(logits, labels, kind, argument, library):
         F.cross_entropy(library.constant(np.ones(logits)), labels)
 
 
+def test_cross_entropy_says_both_kinds_of_labels_to_who_gives_fractions(library):
+    logits = library.constant(np.ones((20, 5)))
+    for labels in (library.constant(np.ones(20)), np.ones(20, dtype=np.float16)):
+        with pytest.raises((TypeError, ValueError), match=r"integer labels of shape \(20,\), or prob.* \(20, 5\)"):
+            F.cross_entropy(logits, labels)
+
+
 def test_cross_entropy_of_nothing_is_a_sum_of_nothing(library):
     logits = library.leaf(np.ones((0, 3)))
     assert F.cross_entropy(logits, [], reduction="sum").item() == 0.0

@@ -76,10 +76,11 @@ def test_without_a_checkout_the_remedy_names_the_package(monkeypatch, tmp_path):
     ]
 
 
-def test_an_optional_extra_is_only_a_note(monkeypatch):
-    monkeypatch.setattr(doctor, "requirements", lambda: ['no-such-package-here; extra == "peers"'])
+@pytest.mark.parametrize("extra", ["test", "peers", "imagenet", "distributed", "onnx", "safetensors"])
+def test_an_optional_extra_is_only_a_note(monkeypatch, extra):
+    monkeypatch.setattr(doctor, "requirements", lambda: [f'no-such-package-here; extra == "{extra}"'])
     (check,) = doctor._packages()
-    assert (check.name, check.status) == ("extra [peers]", "note")
+    assert (check.name, check.status) == (f"extra [{extra}]", "note")
     assert "no-such-package-here" in check.found
 
 

@@ -14,7 +14,7 @@ from toolkit.experiments.tables import Table
 
 DISTRIBUTION = "tokui-toolkit"
 _PYTHON = (3, 11)
-_OPTIONAL = ("test", "peers", "imagenet", "distributed")
+_OPTIONAL = ("test", "peers", "imagenet", "distributed", "onnx", "safetensors")
 _WIDGETS = {"@jupyter-widgets/jupyterlab-manager": "ipywidgets", "anywidget": "anywidget"}
 
 

@@ -544,3 +544,15 @@ def test_a_link_of_which_nothing_says_the_dtype_takes_that_of_the_state():
     asked = L.Sequential(L.Linear(None, 2), L.BatchNormalization()).astype("float32")
     asked.load_state_dict(source.state_dict())
     assert floating_dtypes(asked) == {torch.float32}
+
+
+def test_a_state_from_one_level_above_or_below_is_recognised():
+    bare = L.Linear(3, 2)
+    with pytest.raises(ValueError, match=r"hint: all that is unexpected begins with l1/; .* holds one like this as l1"):
+        bare.load_state_dict({"l1": bare.state_dict()})
+    outer = L.Sequential(L.Sequential(L.Linear(3, 2)))
+    with pytest.raises(ValueError, match=r"hint: all that is missing begins with 0/0/; .* this one's 0/0: load"):
+        outer.load_state_dict(bare.state_dict())
+    with pytest.raises(ValueError) as caught:
+        bare.load_state_dict({"l1": {"W": bare.W.data, "c": bare.b.data}})
+    assert "hint" not in str(caught.value)

@@ -140,9 +140,12 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Variable
     if reduction == "mean" and volume(shape) == 0:
         raise argument_error("cross_entropy", "logits", "at least one sample for a mean", f"shape {whole}")
     if _are_probabilities(labels, logits):
+        if tuple(labels.shape) != whole:
+            _refuse_fractions(labels, shape, logits)
         likely = shaped("cross_entropy", "labels", labels, logits.shape, logits)
         losses = -total(likely * log_softmax(logits, axis), axis)
         return losses if reduction == "none" else total(losses) * (1.0 / volume(shape) if reduction == "mean" else 1.0)
+    _refuse_fractions(labels, shape, logits)
     array = integers("cross_entropy", "labels", labels, logits)
     if tuple(array.shape) != shape:
         expected = f"shape {shape}, as logits without the classes"
@@ -196,6 +199,16 @@ def cross_entropy_gradient(logits: Any, labels: Any, g: Any, *, reduction: str) 
         reduction: as it was there.
     """
     return apply(_CROSS_ENTROPY_GRADIENT, (logits, labels, g), {"reduction": reduction})
+
+
+def _refuse_fractions(labels: Any, shape: tuple, logits: Variable) -> None:
+    """Tell who gives floating-point numbers that are no probabilities of what kinds labels are."""
+    dtype = str(getattr(labels, "dtype", ""))
+    if "float" in dtype:
+        expected = f"integer labels of shape {shape}, or probabilities of shape {logits.shape} and {logits.dtype}"
+        kind = ValueError if _are_probabilities(labels, logits) and labels.dtype == logits.dtype else TypeError
+        actual = f"{type(labels).__name__} of shape {tuple(labels.shape)} and {dtype}"
+        raise argument_error("cross_entropy", "labels", expected, actual, kind=kind)
 
 
 def _are_probabilities(labels: Any, logits: Variable) -> bool:
