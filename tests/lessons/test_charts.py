@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.lines import Line2D
 
 from toolkit.core.text_width import text_width
 from toolkit.lessons import style
-from toolkit.lessons.axis import Scale, limits, tick_names, ticks
+from toolkit.lessons.axis import Scale, limits, power_name, tick_names, ticks
 from toolkit.lessons.svg import Series, Svg, bar_chart, image_grid, line_chart
 
 
@@ -91,6 +92,32 @@ def test_extreme_values_still_give_a_chart(x, y, log, markers):
     assert "nan" not in picture.to_string().lower() and "inf" not in picture.to_string().replace("line", "").lower()
 
 
+@pytest.mark.parametrize(
+    ("linestyle", "pattern"),
+    [("-", None), (":", (2.0, 3.3)), ("--", (7.4, 3.2)), ("-.", (12.8, 3.2, 2.0, 3.2)), ((0, (1.0, 2.0)), (2.0, 4.0))],
+)
+def test_dashes_are_drawn_as_matplotlib_draws_them(linestyle, pattern):
+    look = style.Line(style.BLUE, linestyle, "", 2.0)
+    picture = line_chart([Series("one", [0, 1], [0, 1], look)], x_label="x", y_label="y")
+    (drawn,) = [e for e in parsed(picture).iter() if e.get("stroke") == style.BLUE]
+    found = drawn.get("stroke-dasharray")
+    assert found is None if pattern is None else [float(x) for x in found.replace(",", " ").split()] == list(pattern)
+    assert (Line2D([], [], **look.to_dict())._dash_pattern[1] or ()) == pytest.approx(look.dashes)
+
+
+def test_a_dash_of_no_known_kind_is_refused():
+    with pytest.raises(ValueError, match="linestyle"):
+        line_chart([Series("one", [0], [0], style.Line(style.BLUE, "..", ""))], x_label="x", y_label="y")
+
+
+def test_charts_below_each_other_start_alike():
+    def left(high, like):
+        picture = line_chart([], x_label="x", y_label="y", y_limits=(0, high), y_names_like=like)
+        return max(float(e.get("x")) for e in parsed(picture).iter() if e.get("text-anchor") == "end")
+
+    assert left(3, "100") == left(100, "") > left(3, "")
+
+
 def test_no_series_at_all():
     texts_inside(line_chart([], x_label="x", y_label="y"))
 
@@ -142,7 +169,10 @@ def test_ticks_are_few_round_and_inside(low, span):
 def test_logarithmic_ticks_are_powers_of_ten():
     assert ticks(1e-3, 1e3, log=True) == pytest.approx([1e-3, 1e-1, 1e1, 1e3])
     assert ticks(2.0, 9.0, log=True) == [2, 4, 6, 8]
-    assert tick_names([1e-4, 1.0, 1e4]) == ["0.0001", "1", "1e4"]
+    assert tick_names([1e-4, 1.0, 1e4]) == ["10⁻⁴", "1", "10⁴"]
+    assert tick_names([0.1, 1.0, 1e3, 1e4]) == ["0.1", "1", "10³", "10⁴"]
+    assert tick_names([-2.5e6, 0.0, 1e-5]) == ["−2.5 × 10⁶", "0", "10⁻⁵"]
+    assert [power_name(value, 2) for value in (0.0, -1e-5, 123.0, 9.99e7)] == ["0", "−10⁻⁵", "1.2e+02", "10⁸"]
     assert tick_names([-1.0, -0.5, 0.0]) == ["−1.0", "−0.5", "0.0"]
     assert tick_names([]) == []
 

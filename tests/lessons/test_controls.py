@@ -65,6 +65,8 @@ def test_log_slider():
         (lambda: controls.log_slider("x", 1.0, 0.0, 10.0), "positive"),
         (lambda: controls.log_slider("x", 1.0, 1e-5, 10.0, steps_per_decade=20), "at most 50 steps"),
         (lambda: controls.choice("c", []), "at least one"),
+        (lambda: controls.choice("c", {"no": None, "yes": 1.0}, 1.0), "any value but None"),
+        (lambda: controls.toggle("c", ["a", None]), "any value but None"),
     ],
 )
 def test_controls_that_a_reader_could_not_use_are_refused(make, complaint):

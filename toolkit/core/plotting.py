@@ -19,11 +19,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from toolkit.core.errors import reject
+
 PIXELS_PER_INCH = 96  # one CSS inch, so that nine points are twelve pixels on the page
 INK, GREY, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
 BLUE, VERMILION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
 FILLS = ("#56B4E9", "#E69F00", "#F0E442")  # too pale for lines on white
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+
+
+_DASHES: dict[str, tuple[float, ...]] = {"-": (), "--": (3.7, 1.6), ":": (1.0, 1.65), "-.": (6.4, 1.6, 1.0, 1.6)}
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,21 @@ class Line:
     linestyle: str | tuple[int, tuple[float, ...]]
     marker: str
     linewidth: float = 2.0
+
+    @property
+    def dashes(self) -> tuple[float, ...]:
+        """Lengths of dashes and gaps in turn, in the unit of ``linewidth``, as matplotlib draws them; none if solid.
+
+        Raises:
+            ValueError: a ``linestyle`` that is neither ``(offset, lengths)`` nor one of "-", "--", ":" and "-.".
+        """
+        if isinstance(self.linestyle, str):
+            if self.linestyle not in _DASHES:
+                reject("Line", "linestyle", f"(offset, lengths) or one of {list(_DASHES)}", self.linestyle)
+            lengths = _DASHES[self.linestyle]
+        else:
+            lengths = self.linestyle[1]
+        return tuple(length * self.linewidth for length in lengths)
 
     def to_dict(self, *, markers: bool = False) -> dict[str, Any]:
         """Return keyword arguments for ``axes.plot``; with ``markers`` the points are marked too."""

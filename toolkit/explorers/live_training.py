@@ -129,12 +129,12 @@ def draw(comparison: Comparison) -> Svg:
         x_limits=(0, n_iterations),
         y_limits=(0, 3),
         height=240,
+        y_names_like="100",
     )
     right = line_chart(
         [
             Series(label, [at for at, _ in one.accuracy], [value for _, value in one.accuracy], look)
             for label, one, look in shown
-            if one.accuracy
         ],
         x_label="iteration",
         y_label="held out, right (%)",

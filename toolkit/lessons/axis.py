@@ -8,6 +8,8 @@ import numpy as np
 
 from toolkit.core.errors import require
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -53,9 +55,20 @@ def tick_names(values: Sequence[float]) -> list[str]:
     """Write tick values with the same number of decimals, large and small ones as powers."""
     largest = max((abs(value) for value in values), default=0.0)
     if largest >= 1e6 or 0 < largest < 1e-3 or any(0 < abs(value) < 1e-3 * largest for value in values):
-        return [f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e").replace("-", "−") for value in values]
+        return [power_name(value) for value in values]
     decimals = next((n for n in range(7) if all(abs(round(value, n) - value) <= 1e-9 * largest for value in values)), 6)
     return [f"{value:.{decimals}f}".replace("-", "−") for value in values]
+
+
+def power_name(value: float, digits: int = 3) -> str:
+    """Write a number with ``digits`` significant digits, large and small ones with a power of ten: ``2.5 × 10⁻⁴``."""
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    if not exponent or value == 0 or -2 <= int(exponent) < 3:
+        return f"{value + 0.0:.{digits}g}".replace("-", "−")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    power = f"10{str(int(exponent)).translate(_RAISED)}"
+    return {"1": power, "-1": f"−{power}"}.get(mantissa, f"{mantissa} × {power}".replace("-", "−"))
 
 
 def limits(values: list[np.ndarray], given: tuple[float, float] | None, log: bool, pad: float) -> tuple[float, float]:

@@ -238,4 +238,7 @@ def step_buttons(slider: widgets.IntSlider, *, back: str = "◀ Back", forward: 
 def _options(options: Sequence[Any] | Mapping[str, Any], operation: str) -> list[tuple[str, Any]]:
     pairs = list(options.items()) if isinstance(options, Mapping) else [(str(option), option) for option in options]
     require(len(pairs) > 0, operation, "options", "at least one", pairs)
+    for name, value in pairs:
+        # ipywidgets takes None for "nothing chosen": the browser would show an empty field.
+        require(value is not None, operation, f"options[{name!r}]", "any value but None", None)
     return pairs

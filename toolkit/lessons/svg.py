@@ -60,6 +60,7 @@ def line_chart(
     y_limits: tuple[float, float] | None = None,
     log_x: bool = False,
     log_y: bool = False,
+    y_names_like: str = "",
     marks: Sequence[tuple[float, str]] = (),
     width: float = 640,
     height: float = 340,
@@ -76,6 +77,7 @@ def line_chart(
         y_limits: lowest and highest y; fix them in a live view, so that the axis holds still.
         log_x: whether x is logarithmic.
         log_y: whether y is logarithmic.
+        y_names_like: leave room for this beside the y axis, so that charts one below the other start alike.
         marks: vertical lines, ``(x, label)``.
         width: pixels.
         height: pixels.
@@ -90,7 +92,7 @@ def line_chart(
     y_ticks, x_ticks = ticks(y_low, y_high, log=log_y), ticks(x_low, x_high, log=log_x, most=8)
     y_names, x_names = tick_names(y_ticks), tick_names(x_ticks)
     room = min(max((text_width(one.label, _TICK, bold=True) for one in series), default=0.0) + 16, width * 0.35)
-    left = 40 + max((text_width(name, _TICK) for name in y_names), default=0.0)
+    left = 40 + max(text_width(name, _TICK) for name in (*y_names, y_names_like))
     top, right, bottom = (36.0 if title else 16.0), width - max(room, 18.0), height - 50.0
     to_x, to_y = Scale(x_low, x_high, left, right, log_x), Scale(y_low, y_high, bottom, top, log_y)
     for value, name in zip(y_ticks, y_names, strict=True):
@@ -141,8 +143,7 @@ def _line(one: Series, number: int) -> style.Line:
 
 def _draw_line(picture: Svg, where: list[tuple[float, float]], look: style.Line, markers: bool, clip: Any) -> None:
     if not markers:
-        dash = tuple(part * look.linewidth for part in look.linestyle[1]) if isinstance(look.linestyle, tuple) else ()
-        picture.polyline(where, stroke=look.color, stroke_width=look.linewidth, dash=dash, clip=clip)
+        picture.polyline(where, stroke=look.color, stroke_width=look.linewidth, dash=look.dashes, clip=clip)
         return
     left, top, width, height = clip
     for x, y in where:
