@@ -69,6 +69,28 @@ def test_view():
     assert "802   −400" in draw(compute("Rosenbrock valley", STEPS)).to_string()
 
 
+@pytest.mark.parametrize("name", SURFACES)
+def test_a_closed_line_of_equal_height_goes_round_the_lowest_point(name):
+    lowest = descend(name).newton[-1]
+    closed = [line for line in newton_steps._contours(name) if (line[0] == line[-1]).all()]
+    for line in closed:
+        turns = np.unwrap(np.arctan2(*(line - lowest).T[::-1]))
+        assert abs(turns[-1] - turns[0]) == pytest.approx(2 * np.pi)
+
+
+def test_view_and_picture_say_how_products_suffice_and_that_steps_are_halved():
+    moment = compute("Rosenbrock valley", 3)
+    text, picture = describe(moment), draw(moment).to_string()
+    assert "H p = −g" in text and "would go up, it is halved" in text
+    assert "H p = −g" in picture and "would go up, it is halved" in picture
+    steps = [newton_steps.newton_direction(SURFACES["Rosenbrock valley"].function, w, g)[0]
+             for w in moment.descent.newton[:5]
+             for g in [newton_steps._gradient(SURFACES["Rosenbrock valley"], w)[1]]]  # fmt: skip
+    taken = np.diff(moment.descent.newton[:6], axis=0)
+    shares = np.linalg.norm(taken, axis=1) / np.linalg.norm(np.stack(steps), axis=1)
+    assert shares.min() < 0.6 and np.allclose(np.log2(shares), np.round(np.log2(shares)))
+
+
 def test_the_words_are_the_same_each_time():
     first = describe(compute())
     descend.cache_clear()

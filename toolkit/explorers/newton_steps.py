@@ -19,7 +19,7 @@ from toolkit.core.errors import reject, require
 from toolkit.core.svg import Svg
 from toolkit.datasets import load
 from toolkit.lessons import View, controls, style
-from toolkit.lessons.axis import Scale, tick_names, ticks
+from toolkit.lessons.axis import Scale, power_name, tick_names, ticks
 from toolkit.lessons.svg import Series, line_chart
 
 STEPS = 30
@@ -278,15 +278,19 @@ _WIDTH, _MAP, _TOP = 660.0, 352.0, 44.0
 
 @functools.cache
 def _contours(surface: str) -> tuple[np.ndarray, ...]:
-    """Return lines of equal height, closer together where it is low."""
+    """Return lines of equal height, closer together where it is low.
+
+    On a coarser grid the narrow valley's floor goes up and down, and islands appear that the function does not have.
+    """
     chosen = SURFACES[surface]
-    x, y = (np.linspace(low, high, 121) for low, high in chosen.window)
+    x, y = (np.linspace(low, high, 241) for low, high in chosen.window)
     grid = np.stack(np.meshgrid(x, y), -1)
     heights = chosen.values(grid.reshape(-1, 2)).reshape(grid.shape[:2])
     heights = np.log(heights - heights.min() + 1e-2 * np.ptp(heights))
-    levels = np.linspace(heights.min(), heights.max(), 16)[1:-1]
+    levels = np.linspace(heights.min(), heights.max(), 14)[1:-1]  # more, and a line turns back in the valley
     lines = contourpy.contour_generator(x, y, heights)
-    return tuple(np.asarray(line) for level in levels for line in lines.lines(level))
+    found = [np.asarray(line) for level in levels for line in lines.lines(level)]
+    return tuple(np.concatenate([line[:-1:2], line[-1:]]) for line in found)
 
 
 def draw(moment: Moment) -> Svg:
@@ -321,8 +325,7 @@ def _draw_map(picture: Svg, moment: Moment) -> None:
     picture.text(20, (top + bottom) / 2, chosen.names[1], size=12, anchor="middle", rotate=-90)
     for path, look in ((moment.descent.slope, _SLOPE), (moment.descent.newton, _NEWTON)):
         points = [(to_x(x), to_y(y)) for x, y in path[: moment.step + 1]]
-        dash = tuple(part * look.linewidth for part in look.linestyle[1]) if isinstance(look.linestyle, tuple) else ()
-        picture.polyline(points, stroke=look.color, stroke_width=2, dash=dash, clip=clip)
+        picture.polyline(points, stroke=look.color, stroke_width=2, dash=look.dashes, clip=clip)
         for x, y in points:
             if left <= x <= right and top <= y <= bottom:
                 picture.circle(x, y, 3.4, fill=look.color, stroke="#ffffff", stroke_width=0.8)
@@ -342,10 +345,12 @@ def _draw_panel(picture: Svg, moment: Moment) -> None:
     lines = (
         f"curvatures {_number(curvatures[0])} and {_number(curvatures[1])}",
         "",
-        "Newton never forms it: it asks",
-        f"for {descent.products} products in all, each",
+        "Newton never forms it: conjugate",
+        "gradients solve H p = −g with",
+        f"{descent.products} products H v in all, each",
         f"within {_power(descent.error)} of the exact matrix",
-        "times the vector.",
+        "times the vector. Where a full",
+        "step would go up, it is halved.",
         "",
         "Gradient descent: the best of",
         f"many rates, {descent.rate:.2g}, at which",
@@ -376,16 +381,15 @@ def _draw_heights(moment: Moment) -> Svg:
 
 
 def _number(value: float) -> str:
-    text = (
-        f"{value:.{4 if abs(value) >= 1000 else 3}g}"
-        if 1e-3 <= abs(value) < 1e4
-        else f"{value:.1e}".replace("e-0", "e-")
-    )
-    return ("0" if abs(value) < 1e-9 else text).replace("-", "−")
+    if abs(value) < 1e-9:
+        return "0"
+    if 1e-3 <= abs(value) < 1e4:
+        return f"{value:.{4 if abs(value) >= 1000 else 3}g}".replace("-", "−")
+    return power_name(value, 2)
 
 
 def _power(error: float) -> str:
-    return "10⁻¹⁰" if error < 1e-10 else f"{error:.0e}"
+    return "10⁻¹⁰" if error < 1e-10 else power_name(error, 1)
 
 
 def describe(moment: Moment) -> str:
@@ -394,11 +398,12 @@ def describe(moment: Moment) -> str:
     lowest = min(descent.newton_values.min(), descent.slope_values.min())
     above = [_number(float(values[step]) - lowest) for values in (descent.newton_values, descent.slope_values)]
     words = SURFACES[descent.surface].words
-    steps, ratio = "1 step" if step == 1 else f"{step} steps", f"{descent.condition:.3g}"
+    steps, ratio = "1 step" if step == 1 else f"{step} steps", _number(descent.condition)
     return (
         f"{words[0].upper()}{words[1:]}. After {steps} Newton's method is {above[0]} above the lowest value seen, "
-        f"gradient descent {above[1]}. {descent.products} Hessian-vector products stand in for the matrix, each within "
-        f"{_power(descent.error)} of it; at the end its largest curvature is {ratio} times the smallest."
+        f"gradient descent {above[1]}. Conjugate gradients solve H p = −g for the step: {descent.products} "
+        f"Hessian-vector products stand in for the matrix, each within {_power(descent.error)} of it. Where a full "
+        f"step would go up, it is halved. At the end the largest curvature is {ratio} times the smallest."
     )
 
 
