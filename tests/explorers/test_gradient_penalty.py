@@ -12,6 +12,7 @@ from toolkit.explorers.gradient_penalty import (
     WEIGHTS,
     compute,
     describe,
+    draw,
     mixtures,
     score,
     slope_lengths,
@@ -67,7 +68,9 @@ def test_view():
     view = explore_gradient_penalty()
     assert view.error is None and "penalty weight 10" in view.text and "mean length 1.0" in view.text
     view.controls["step"].value = 0
-    assert view.error is None and "After 0 steps" in view.text
+    assert view.error is None and "after 0 steps" in view.text
     view.controls["weight"].value = 0.0
-    assert view.error is None and "without a penalty the critic" in view.text
-    assert describe(compute(10.0, 1)).startswith("After 1 step with")
+    assert view.error is None and "without a penalty the gradient" in view.text
+    assert "after 1 step with" in describe(compute(10.0, 1))
+    assert all(words in view.text for words in ("score threes high and eights low", "a held-out three and a held-out"))
+    assert "Step 60: scores of threes and eights, mean slope 1.07" in draw(compute()).to_string()

@@ -85,6 +85,7 @@ def test_what_is_ours_is_marked_so():
 def test_view():
     view = explore_scaling_efficiency()
     assert view.error is None and "70.0 %, 717 × one GPU, 15.0 minutes" in view.text
+    assert "at least 125 images a second on each (validation" in view.text
     view.controls["doublings"].value = 0
     assert view.error is None and "1 GPU (" in view.text and "7.4 days" in view.text
     for shape in SHAPES:

@@ -169,8 +169,8 @@ def draw(moment: Moment) -> Svg:
     return line_chart(
         lines,
         x_label="training step",
-        y_label="length of the gradient by the image",
-        title=f"Step {moment.step}: mean slope {_number(slopes[moment.step].mean())}",
+        y_label="slope: length of the score's gradient",
+        title=f"Step {moment.step}: scores of threes and eights, mean slope {_number(slopes[moment.step].mean())}",
         x_limits=(0, STEPS),
         y_limits=(0.1, 20_000.0),
         log_y=True,
@@ -193,8 +193,10 @@ def describe(moment: Moment) -> str:
     steps = "1 step" if step == 1 else f"{step} steps"
     mean, least, most = (_number(float(value)) for value in (lengths.mean(), lengths.min(), lengths.max()))
     return (
-        f"After {steps} {how} the critic's slope on {lengths.size} held-out mixtures has mean length {mean}, from "
-        f"{least} to {most}{beside}. It scores held-out threes {_number(training.gaps[step])} above eights."
+        f"A critic, a network that is trained to score threes high and eights low: after {steps} {how} the gradient of "
+        f"its score by the image has mean length {mean}, from {least} to {most}{beside}. That is on {lengths.size} "
+        "mixtures, each of a held-out three and a held-out eight. It scores held-out threes "
+        f"{_number(training.gaps[step])} above eights."
     )
 
 

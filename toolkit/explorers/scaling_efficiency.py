@@ -241,7 +241,8 @@ def describe(scaling: Scaling) -> str:
     source = "what follows from these" if known else f"our model, loss growing {scaling.shape}"
     return (
         f"{origin}{gpus} ({source}): efficiency {100 * scaling.efficiency:.1f} %, {scaling.speed_up:,.0f} × one GPU, "
-        f"{_duration(scaling.seconds)} for {EPOCHS} epochs, {each:.0f} images a second on each."
+        f"{_duration(scaling.seconds)} for {EPOCHS} epochs, at least {each:.0f} images a second on each (validation is "
+        "included in the time)."
     )
 
 
