@@ -166,6 +166,8 @@ def expect_number(
     tolerance: float = 1e-6,
     right: str = "",
     slips: Mapping[float, str] | None = None,
+    slip_share: float | None = None,
+    withhold: bool = False,
 ) -> Verdict:
     """Judge a number.
 
@@ -175,16 +177,22 @@ def expect_number(
         tolerance: the largest difference allowed.
         right: what to say about a right answer.
         slips: wrong numbers that a likely slip leads to, with the slip: ``{0.5: "that is the variance; …"}``.
+        slip_share: how near a slip counts as it, as a share of its size; default: ``tolerance``.
+        withhold: whether a wrong answer is not told the right one.
     """
     try:
         number = float(_array(answer).reshape(()))
     except (TypeError, ValueError):
-        return Verdict(False, f"Expected one number, got {_short(answer)}.")
+        return Verdict(False, f"Expected one number, got {in_short(answer)}.")
+    except OverflowError:
+        return Verdict(False, "Expected a number of ordinary size, got one beyond 10³⁰⁸.")
     if abs(number - expected) <= tolerance:
         return Verdict(True, right or f"It is {_rounded(expected, tolerance)}.")
     for wrong, slip in (slips or {}).items():
-        if abs(number - wrong) <= tolerance:
+        if abs(number - wrong) <= (tolerance if slip_share is None else slip_share * abs(wrong)):
             return Verdict(False, f"Got {number:.6g}: {slip}")
+    if withhold:
+        return Verdict(False, f"It is not {number:.6g}.{_factor(number, expected)}".replace("not -", "not −"))
     return Verdict(
         False, f"Expected {expected:.6g} within {tolerance:.3g}, got {number:.6g}.{_factor(number, expected)}"
     )
@@ -209,7 +217,7 @@ def expect_array(answer: Any, expected: Any, *, tolerance: float = 1e-6, right: 
     try:
         came = _array(answer)
     except (TypeError, ValueError):
-        return Verdict(False, f"Expected an array of shape {wanted.shape}, got {_short(answer)}.")
+        return Verdict(False, f"Expected an array of shape {wanted.shape}, got {in_short(answer)}.")
     if came.shape != wanted.shape:
         turned = " Transposed?" if came.shape == wanted.shape[::-1] else ""
         return Verdict(False, f"Expected shape {wanted.shape}, got {came.shape}.{turned}")
@@ -232,8 +240,8 @@ def expect_choice(answer: Any, expected: str, *, right: str = "", slips: Mapping
             return Verdict(False, slip)
     choices = sorted({expected.strip(), *(wrong.strip() for wrong in slips or {})}, key=str.casefold)
     if len(choices) == 1:  # naming it would give the answer away
-        return Verdict(False, f"It is not {_short(answer)}.")
-    return Verdict(False, f"Got {_short(answer)}; the choices are {', '.join(map(repr, choices))}.")
+        return Verdict(False, f"It is not {in_short(answer)}.")
+    return Verdict(False, f"Got {in_short(answer)}; the choices are {', '.join(map(repr, choices))}.")
 
 
 def expect_function(
@@ -249,7 +257,7 @@ def expect_function(
         hint: the likely slip, said with the first case that fails or raises.
     """
     if not callable(answer):
-        return Verdict(False, f"Expected a function, got {_short(answer)}.")
+        return Verdict(False, f"Expected a function, got {in_short(answer)}.")
     for arguments, expected in cases:
         try:
             came = answer(*arguments)
@@ -261,14 +269,17 @@ def expect_function(
             return UNSOLVED
         verdict = expect_array(came, expected, tolerance=tolerance)
         if not verdict.right:
-            called = ", ".join(_short(argument) for argument in arguments)
+            called = ", ".join(in_short(argument) for argument in arguments)
             return Verdict(False, f"For ({called}): {verdict.sentence}{' ' + hint if hint else ''}")
     return Verdict(True, right or f"All {len(cases)} cases agree.")
 
 
-def _short(value: Any) -> str:
+def in_short(value: Any) -> str:
+    """Name a value in a sentence: its type, and the value itself if it is short."""
     shape = getattr(value, "shape", None)
     if shape is not None and len(shape):
         return f"an array of shape {tuple(shape)}"
+    if isinstance(value, int) and abs(value) >= 10**39:  # Python refuses to write the longest of them
+        return "an int of more than 39 digits"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 40 and ' at 0x' not in text else ''}".strip()

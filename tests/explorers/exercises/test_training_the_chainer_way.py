@@ -26,6 +26,8 @@ def test_kept_by_a_layer():
         verdict = exercises.kept_by_a_layer(slip)
         assert verdict.right is False and words in verdict.sentence
     assert exercises.kept_by_a_layer("many").right is False
+    assert exercises.kept_by_a_layer(-1).sentence == "It is not −1."
+    assert "beyond 10³⁰⁸" in exercises.kept_by_a_layer(10**400).sentence
     assert exercises.kept_by_a_layer(...).right is None
 
 
@@ -132,7 +134,7 @@ def make_nothing():
         (Right(), False, "not a model made from it"),
         (lambda: 3, False, "links.Chain"),
         (3, False, "class"),
-        (Silent, None, ""),
+        (Silent, False, "forward returned None: is the return missing?"),
         (Unwritten, None, "forward"),
         (make_nothing, None, ""),
         (None, None, ""),
@@ -150,7 +152,9 @@ def test_lazy_chain(answer, right, words):
         (9, True, "Recomputing"),
         (12, True, "misses nothing"),
         (13, False, "more than 200 kB"),
-        (8.0, False, "more than 35 %"),
+        (8.0, False, "35.5 % off: more than 35 %"),
+        (np.array([9, 10]), False, "got an array of shape (2,)"),
+        (float("nan"), False, "got float nan"),
         (0, False, "from 1 to 56"),
         (57, False, "from 1 to 56"),
         (9.5, False, "whole number"),
@@ -162,6 +166,10 @@ def test_lazy_chain(answer, right, words):
 def test_window(answer, right, words):
     verdict = exercises.window(answer)
     assert verdict.right is right and words in verdict.sentence
+
+
+def test_a_window_of_many_thousand_digits():
+    assert exercises.window(10**6000).sentence.endswith("got an int of more than 39 digits.")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +184,10 @@ def test_window(answer, right, words):
         ((8192, 36864, 3127.85), False, "seconds"),
         ((8192, 36864, 0.8689), False, "hours"),
         ((8192, 36864, 41.7), False, "80 %"),
-        ((8192, 36864, 0.58), False, ""),
+        ((8192, 36864, 0.58), False, "one epoch"),
+        ((8192, 36864, 3127), False, "those are seconds"),
+        ((8192, 36864, 50), False, "Minutes: It is not 50."),
+        ((8192, 30000, 50), False, "Images a second: It is not 30000."),
         ((8192, ..., ...), None, ""),
         (("a", 1, 2), False, "Batch"),
     ],

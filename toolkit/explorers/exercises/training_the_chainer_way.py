@@ -10,7 +10,7 @@ from toolkit.autograd import functions as F
 from toolkit.autograd.graph import readable_bytes
 from toolkit.explorers.saved_bytes import STEPS, run_watched
 from toolkit.lessons import Verdict, exercise, expect_number
-from toolkit.lessons.checks import stopped
+from toolkit.lessons.checks import in_short, stopped
 
 IMAGES, PIXELS, UNITS = 100, 64, 32
 
@@ -43,7 +43,7 @@ def kept_by_a_layer(answer: Any) -> Verdict:
         images + weight.nbytes: "relu keeps something as well, and W is not kept: nobody asked for the gradient by x.",
     }
     right = "linear keeps x (25,600 bytes) for the gradient by W, relu one array of 100 × 32 numbers (12,800 bytes)."
-    return expect_number(answer, expected, tolerance=0.5, right=right, slips=slips)
+    return expect_number(answer, expected, tolerance=0.5, right=right, slips=slips, withhold=True)
 
 
 _PATHS = {"/l1/W", "/l1/b", "/l2/W", "/l2/b"}
@@ -94,7 +94,9 @@ def _judge_calls(make: Callable[[], Any], model: Any) -> Verdict:
             return Verdict(None, "The links are there; now write forward(self, x).")
         except Exception as error:
             return Verdict(False, stopped(error, f"(That was with 5 images of {inputs} pixels.)"))
-        if output is None or output is ...:
+        if output is None:
+            return Verdict(False, "forward returned None: is the return missing?")
+        if output is ...:
             raise NotImplementedError
         if tuple(getattr(output, "shape", ())) != (5, 10):
             return Verdict(False, f"For 5 images expected a Variable of shape (5, 10), got {_shown(output)}.")
@@ -126,10 +128,11 @@ def _shown(output: Any) -> str:
 @exercise
 def window(answer: Any) -> Verdict:
     """Judge a truncation window: at most 200 kB kept, and a gradient at most 35 % off, over 56 rows."""
-    if isinstance(answer, bool) or float(answer) != int(answer) or not 1 <= int(answer) <= STEPS:
-        return Verdict(False, f"Expected a whole number of rows from 1 to {STEPS}, got {answer!r}.")
-    cost = run_watched("recurrent net", False, int(answer))
-    found = f"It keeps {readable_bytes(cost.peak)}, and the gradient is {100 * cost.gradient_difference:.0f} % off"
+    rows = _whole(answer)
+    if not 1 <= rows <= STEPS:
+        return Verdict(False, f"Expected a whole number of rows from 1 to {STEPS}, got {in_short(answer)}.")
+    cost = run_watched("recurrent net", False, rows)
+    found = f"It keeps {readable_bytes(cost.peak)}, and the gradient is {100 * cost.gradient_difference:.1f} % off"
     if cost.peak > BUDGET:
         return Verdict(False, f"{found}: more than {BUDGET // 1000} kB. A shorter window keeps less.")
     if cost.gradient_difference > MISSED:
@@ -140,6 +143,15 @@ def window(answer: Any) -> Verdict:
         f"{found}. Recomputing in blocks of 7 rows keeps {readable_bytes(exact.peak)} and misses nothing, but runs "
         f"{exact.operations:,} operations forward instead of {exact.full_operations}.",
     )
+
+
+def _whole(answer: Any) -> int:
+    """Return the answer as an integer, and 0 if it is none."""
+    try:
+        number = float(answer)
+        return int(number) if number == int(number) and not isinstance(answer, (bool, str)) else 0
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 @exercise
@@ -155,12 +167,16 @@ def cluster(batch: Any, images_per_second: Any, minutes: Any) -> Verdict:
             batch,
             GPUS * BATCH,
             tolerance=0.5,
+            slip_share=0.01,
+            withhold=True,
             slips={BATCH: "that is what one GPU sees.", GPUS * BATCH * SHARE: "efficiency costs time, no images."},
         ),
         expect_number(
             images_per_second,
             speed,
             tolerance=0.005 * speed,
+            slip_share=0.01,
+            withhold=True,
             slips={
                 GPUS * RATE: "that is without any loss; the efficiency is 80 %.",
                 GPUS * RATE / SHARE: "multiply by the efficiency: some of the time goes to communication.",
@@ -171,6 +187,8 @@ def cluster(batch: Any, images_per_second: Any, minutes: Any) -> Verdict:
             minutes,
             total / speed / 60,
             tolerance=0.5,
+            slip_share=0.01,
+            withhold=True,
             slips={
                 total / speed: "those are seconds.",
                 total / speed / 3600: "those are hours.",
