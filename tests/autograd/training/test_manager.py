@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import traceback
+import warnings
 
 import pytest
 import torch
@@ -403,3 +404,80 @@ def test_gradient_accumulation_counts_all_its_batches():
         with manager.run_iteration():
             next(iterator), next(iterator)
     assert fired == [(2, 1.2, True), (4, 2.4, True), (5, 3.0, True)]
+
+
+def test_the_folder_is_made_when_something_writes(tmp_path):
+    def run(name, *extensions):
+        trainer = Trainer(Counting(), (3, "iteration"), out=tmp_path / name, extensions=extensions)
+        trainer.run()
+        return (tmp_path / name).is_dir()
+
+    assert not run("none")
+    assert not run("nothing written", LogReport(log_name=None))
+    assert run("written", LogReport(trigger=(1, "iteration")))
+    assert run("of one's own", lambda trainer: open(os.path.join(trainer.out, "x"), "w").close())
+
+
+def test_the_state_that_chainer_saves_is_warned_of():
+    class Old(Extension):
+        def __call__(self, trainer):
+            pass
+
+        def serialize(self, serializer):
+            pass
+
+    class Both(Old):
+        def state_dict(self):
+            return {}
+
+    trainer = trainer_of()
+    with pytest.warns(UserWarning, match="serialize.*write state_dict and load_state_dict") as warned:
+        trainer.extend(Old())
+    assert len(warned) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.extend(Both())
+
+
+class Network(L.Chain):
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.linear = L.Linear(3, 2)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("make", [Network, lambda: L.Linear(3, 2), lambda: L.Sequential(L.Linear(3, 2))])
+def test_a_model_that_is_no_loss_is_recognised(make):
+    model = make()
+    iterator = SerialIterator(TupleDataset(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64)), 2)
+    trainer = Trainer(StandardUpdater(iterator, SGD(lr=0.1).setup(model)), (1, "iteration"))
+    with pytest.raises(TypeError) as caught:
+        trainer.run()
+    note = "\n".join(caught.value.__notes__)
+    assert "whole batch (2 arrays) and expects a loss" in note and "models.Classifier" in note
+
+
+def test_what_is_no_iterator_is_refused():
+    model = L.Linear(3, 2)
+    optimizer = SGD(lr=0.1).setup(model)
+    with pytest.raises(TypeError, match=r"an iterator: SerialIterator.*\n.*20 .*iterations_per_epoch"):
+        ExtensionsManager(model, optimizer, 20)
+    loader = torch.utils.data.DataLoader(torch.zeros(4, 3), batch_size=2)
+    for given in (loader, iter(loader)):
+        with pytest.raises(TypeError, match=r"SerialIterator\(dataset, batch_size\).*\n.*DataLoader"):
+            StandardUpdater(given, optimizer)
+    with pytest.raises(TypeError, match=r"iterations_per_epoch=len\(loader\)\n.*DataLoader"):
+        ExtensionsManager(model, optimizer, {"main": loader})
+
+
+def test_an_iterator_at_its_end_is_named():
+    iterator = SerialIterator(torch.zeros(4), 4)
+    for _ in range(3):
+        next(iterator)
+    manager = ExtensionsManager(iterator=iterator, stop_trigger=(2, "epoch"))
+    over = r"training is over\n.*\n.*a SerialIterator, is at epoch 3"
+    with pytest.raises(RuntimeError, match=over), manager.run_iteration():
+        pass

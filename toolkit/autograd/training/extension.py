@@ -1,5 +1,6 @@
 """What can be hung into a training loop, and how a plain function becomes such a thing."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar
@@ -109,6 +110,22 @@ class Entry:
     def __init__(self, extension: Any, name: str, trigger: Any, priority: int, call_before_training: bool) -> None:
         self.extension, self.name, self.trigger = extension, name, trigger
         self.priority, self.call_before_training = priority, call_before_training
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is no extension of the toolkit."""
+        module = getattr(self.extension, "__module__", None) or ""
+        return module.partition(".")[0] != __name__.partition(".")[0]
+
+    def warn_of_serialize(self) -> None:
+        """Say that Chainer's way of saving a state is not used."""
+        own = getattr(type(self.extension), "state_dict", None)
+        if hasattr(self.extension, "serialize") and own in (None, Extension.state_dict):
+            warnings.warn(
+                f"extend: {self.name} has the method serialize, which is not called, so that a resumed run lacks its "
+                "state: write state_dict and load_state_dict",
+                stacklevel=3,
+            )
 
     def hook(self, name: str, *arguments: Any) -> None:
         """Call a method that the extension may or may not have."""

@@ -16,7 +16,7 @@ from toolkit.autograd.training.facts import RunFacts
 from toolkit.autograd.training.interval_triggers import get_trigger, has_come
 from toolkit.autograd.training.reporter import Reporter
 from toolkit.autograd.training.state import ResumeReport
-from toolkit.autograd.training.updaters import Updater
+from toolkit.autograd.training.updaters import Updater, require_iterator
 from toolkit.core.errors import argument_error
 
 _OUTSIDE, _UPDATE, _EXTENSIONS = range(3)
@@ -45,7 +45,8 @@ class ExtensionsManager(RunFacts):
         optimizers: one or several by name.
         iterator: one or several by name; epochs are counted by ``"main"``.
         extensions: registered as by :meth:`extend`.
-        out: folder for what the extensions write.
+        out: folder for what the extensions write, made by the first that writes. An extension of your own finds it
+            there.
         stop_trigger: when training is over; ``(20, "epoch")``: as soon as 20 epochs are reached. ``None``: never.
         iterations_per_epoch: counts epochs where there is no iterator that knows them.
         generators: further random generators by name whose state belongs to the run. Those of the iterators, of the
@@ -71,6 +72,9 @@ class ExtensionsManager(RunFacts):
         iterations_per_epoch: int | None = None,
         generators: Mapping[str, torch.Generator] | None = None,
     ) -> None:
+        for part in iterator.values() if isinstance(iterator, Mapping) else [iterator]:
+            if part is not None:
+                require_iterator(type(self).__name__, part)
         updater = Updater(iterator, optimizers, models, iterations_per_epoch=iterations_per_epoch)
         self._prepare(updater, extensions, out, stop_trigger, generators)
 
@@ -179,6 +183,7 @@ class ExtensionsManager(RunFacts):
             extension, name, get_trigger(trigger), PRIORITY_READER if priority is None else priority,
             call_before_training,
         )  # fmt: skip
+        entry.warn_of_serialize()
         # A new list, because an extension may add another one while the old list is gone through.
         self._entries = sorted([*self._entries, entry], key=lambda entry: -entry.priority)
         if self._running:
@@ -226,7 +231,8 @@ class ExtensionsManager(RunFacts):
             self._running = True
             self._started_at = time.perf_counter()
             self._resume()
-            if self._entries:
+            # The toolkit's own extensions make it when they write; others may rely on it.
+            if any(entry.is_foreign for entry in self._entries):
                 with suppress(OSError):  # who writes there says so better
                     os.makedirs(self.out, exist_ok=True)
             for entry in self._entries:
@@ -361,8 +367,15 @@ class ExtensionsManager(RunFacts):
             raise RuntimeError(
                 f"{type(self).__name__}: training is over\n"
                 "  expected: a stop trigger that has not fired (set stop_trigger to train longer)\n"
-                f"  actual:   {self._stop_trigger!r} fired at iteration {self.iteration}"
+                f"  actual:   {self._stop_trigger!r} fired at iteration {self.iteration}{self._standing()}"
             )
+
+    def _standing(self) -> str:
+        iterator = self.updater.iterators.get("main")
+        epoch = getattr(iterator, "epoch", None)
+        if epoch is None:
+            return ""
+        return f"; the iterator, a {type(iterator).__name__}, is at epoch {epoch} (a new one, or reset(), begins anew)"
 
     def __enter__(self) -> "ExtensionsManager":
         self.start()

@@ -24,7 +24,8 @@ class Trainer(ExtensionsManager):
         updater: does the updates.
         stop_trigger: when training is over; ``(20, "epoch")``: as soon as 20 epochs are reached. ``None``: when the
             data end (an iterator that does not repeat) or :meth:`stop` is called.
-        out: folder for what the extensions write.
+        out: folder for what the extensions write, made by the first that writes. An extension of your own finds it
+            there.
         extensions: registered as by :meth:`extend`.
         generators: further random generators by name whose state belongs to the run.
     """

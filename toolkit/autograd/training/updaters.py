@@ -1,9 +1,13 @@
 """One update of the model: batch, loss, backward, step. And what an update is counted by."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from torch.utils.data import DataLoader
+
+from toolkit.autograd.links import Sequential
 from toolkit.autograd.training.converters import concat_examples, place_of_model
 from toolkit.core.errors import argument_error
 
@@ -166,9 +170,9 @@ class StandardUpdater(Updater):
     ) -> None:
         super().__init__(iterator, optimizer, model)
         batches = self.get_iterator("main")
-        if not hasattr(batches, "__next__"):
-            expected = "an iterator: SerialIterator(dataset, batch_size)"
-            raise argument_error("StandardUpdater", "iterator", expected, type(batches).__name__, kind=TypeError)
+        require_iterator("StandardUpdater", batches)
+        if _is_of_a_data_loader(batches):
+            raise _data_loader_error("StandardUpdater", batches)
         main = self.get_optimizer("main")
         if loss_function is None and getattr(main, "target", None) is None:
             expected = "an optimizer with a model: optimizer.setup(model)"
@@ -186,11 +190,64 @@ class StandardUpdater(Updater):
         batch = self.converter(next(iterator), self._place if self.device is None else self.device)
         loss = self.loss_function if self.loss_function is not None else optimizer.target
         if isinstance(batch, tuple):
-            optimizer.update(loss, *batch)
+            arguments, named = batch, {}
         elif isinstance(batch, dict):
-            optimizer.update(loss, **batch)
+            arguments, named = (), batch
         else:
-            optimizer.update(loss, batch)
+            arguments, named = (batch,), {}
+        try:
+            optimizer.update(loss, *arguments, **named)
+        except Exception as error:
+            if not _takes(loss, arguments, named):
+                error.add_note(
+                    f"StandardUpdater calls the model, here {type(loss).__name__}, with the whole batch "
+                    f"({len(arguments) + len(named)} arrays) and expects a loss: wrap a network that knows no labels "
+                    "in models.Classifier, or give a loss_function"
+                )
+            raise
+
+
+def require_iterator(operation: str, value: Any) -> None:
+    """Refuse what is no iterator of batches.
+
+    Raises:
+        TypeError: it is none, but a data set, a number or a DataLoader of torch.
+    """
+    if not hasattr(value, "__next__"):
+        if _is_of_a_data_loader(value):
+            raise _data_loader_error(operation, value)
+        expected = "an iterator: SerialIterator(dataset, batch_size)"
+        actual = type(value).__name__
+        if isinstance(value, int | float):
+            actual = f"{value!r} (the number of iterations in an epoch is named: iterations_per_epoch)"
+        raise argument_error(operation, "iterator", expected, actual, kind=TypeError)
+
+
+def _is_of_a_data_loader(value: Any) -> bool:
+    return type(value).__module__.startswith("torch.utils.data.dataloader") or isinstance(value, DataLoader)
+
+
+def _data_loader_error(operation: str, value: Any) -> Exception:
+    expected = "an iterator that knows its epochs: SerialIterator(dataset, batch_size), or a MultiprocessIterator"
+    actual = f"{type(value).__name__}, of torch's DataLoader (its data set is loader.dataset)"
+    if operation == "ExtensionsManager":
+        expected += "; or none, and iterations_per_epoch=len(loader)"
+    return argument_error(operation, "iterator", expected, actual, kind=TypeError)
+
+
+def _takes(loss: Any, arguments: tuple, named: dict) -> bool:
+    """Return whether this may be a loss that can be called with these arguments."""
+    while isinstance(loss, Sequential) and len(loss):  # which hands on whatever it gets
+        loss = loss[0]
+    if type(loss).__module__.startswith(Sequential.__module__.rpartition(".")[0]):
+        return False  # a layer, which may take labels for one of its settings
+    try:
+        inspect.signature(getattr(loss, "forward", loss)).bind(*arguments, **named)
+    except TypeError:
+        return False
+    except ValueError:  # of compiled code
+        pass
+    return True
 
 
 def _named(parts: Any) -> dict[str, Any]:

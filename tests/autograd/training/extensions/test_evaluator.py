@@ -180,3 +180,12 @@ def test_an_error_leaves_the_settings_as_they_were():
     assert config.train
     assert config.enable_backprop
     assert torch.equal(state, default().get_state())
+
+
+def test_batches_of_a_data_loader():
+    x, t, model = torch.randn(10, 3, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 2, Classifier()
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, t), batch_size=4)
+    wanted = Evaluator(TupleDataset(x, t), model)()
+    assert Evaluator(loader, model)() == pytest.approx(wanted, rel=1e-6)
+    examples = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, t), batch_size=4, collate_fn=list)
+    assert Evaluator(examples, model)() == pytest.approx(wanted, rel=1e-6)

@@ -12,13 +12,24 @@ def test_columns_are_aligned(train):
     out = io.StringIO()
     table = PrintReport(["epoch", "validation/main/loss", "lr", "absent"], out=out)
     observations = [{"validation/main/loss": 1e-7 / 3, "lr": 0.1}, {"validation/main/loss": -1234567.0}]
-    train([LogReport(), table], observations, iterations_per_epoch=1)
+    with pytest.warns(UserWarning, match=r"PrintReport: nothing logged as absent; there is elapsed_time, epoch, .*lr"):
+        train([LogReport(), table], observations, iterations_per_epoch=1)
     assert out.getvalue().splitlines() == [
         "epoch       validation/main/loss  lr          absent",
         "1           3.33333e-08           0.1",
         "2           -1.23457e+06",
     ]
     assert table.to_text() == out.getvalue().rstrip("\n")
+
+
+def test_a_column_that_is_filled_late_is_not_warned_of(train, recwarn):
+    train([LogReport(), PrintReport(["a", "late"], out=io.StringIO())], [{"a": 1.0}] * 4 + [{"late": 1.0}] * 4)
+    assert not [warning for warning in recwarn if "PrintReport" in str(warning.message)]
+
+
+def test_a_log_that_was_not_registered_is_asked_for(train):
+    with pytest.raises(ValueError, match=r"extend\(LogReport\(\)\) first\)\n.*'LogReport', and there is none"):
+        train([PrintReport(["a"], out=io.StringIO())], [{"a": 1.0}])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader, default_collate
 
 from toolkit.autograd.configuration import using_config
 from toolkit.autograd.randomness import default, noted
@@ -109,7 +110,11 @@ class Evaluator(Extension):
     def _run(self, evaluate: Any, place: Any, reporter: Reporter, summary: DictSummary) -> None:
         if hasattr(self._iterator, "reset"):
             self._iterator.reset()
+        # Torch's own way of making batches puts the parts of a tuple into a list.
+        collated = isinstance(self._iterator, DataLoader) and self._iterator.collate_fn is default_collate
         for batch in self._iterator:
+            if collated and isinstance(batch, list):
+                batch = tuple(batch)
             arrays = self._converter(batch, place)
             observation: dict[str, Any] = {}
             with reporter.scope(observation):

@@ -3,7 +3,9 @@
 import html
 import math
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
+from types import TracebackType
 from typing import Any
 
 from toolkit.autograd.training.extension import Extension
@@ -20,7 +22,8 @@ class PrintReport(Extension):
     """Shows chosen columns of a :class:`LogReport`, one row for each of its entries.
 
     In a terminal the columns are aligned and a running progress bar stays below them. In a notebook the table is one
-    HTML element that is updated, from whatever thread the training runs on. A value that an entry lacks stays blank.
+    HTML element that is updated, from whatever thread the training runs on. A value that an entry lacks stays blank;
+    a column that none has filled is warned of at the end.
     After a resume the rows of the earlier sessions come first.
 
     Args:
@@ -40,6 +43,7 @@ class PrintReport(Extension):
         self._out = out
         self._widths = [max(_NARROWEST, len(entry)) for entry in self._entries]
         self._shown = 0
+        self._warns = True
         self._read: LogReport | None = None
         self._page: LiveHTML | None = None
         self.rows: list[list[str]] = []
@@ -85,15 +89,29 @@ class PrintReport(Extension):
         if len(log.log) != self._shown:
             self._show(log.log)
 
+    def on_error(self, trainer: Any, error: BaseException, traceback: TracebackType | None) -> None:
+        """Warn of no blank columns: they might have been filled yet."""
+        self._warns = False
+
     def finalize(self) -> None:
         """Show the last row, which a log called after this has still got, and leave the table in the notebook."""
         if self._read is not None:
             self._show(self._read.log)
+            self._warn_of_blanks(self._read.log)
             self._read = None
         if self._page is not None:
             self._page.finish({"text/html": self.to_html(), "text/plain": self.to_text()})
         if isinstance(self._log_report, LogReport):
             self._log_report.finalize()
+
+    def _warn_of_blanks(self, log: list[dict[str, Any]]) -> None:
+        # Not before the end: an evaluation may report for the first time in the last epoch.
+        known = {key for entry in log for key in entry}
+        blank = [key for key in self._entries if key not in known]
+        if log and blank and self._warns:
+            self._warns = False
+            there = ", ".join(sorted(known))
+            warnings.warn(f"PrintReport: nothing logged as {', '.join(blank)}; there is {there}", stacklevel=3)
 
     def _log(self, trainer: Any, required: bool = True) -> Any:
         if isinstance(self._log_report, LogReport):
@@ -104,7 +122,10 @@ class PrintReport(Extension):
             if not required:
                 return None
             raise argument_error(
-                "PrintReport", "log_report", "the name of a LogReport that the trainer has", self._log_report
+                "PrintReport",
+                "log_report",
+                "the name of a LogReport that the trainer has (call extend(LogReport()) first)",
+                f"{self._log_report!r}, and there is none of that name",
             ) from None
 
     def _show(self, log: list[dict[str, Any]]) -> None:
