@@ -68,12 +68,13 @@ def test_requirement_parses_and_has_a_lower_bound(text: str) -> None:
 def test_declared_lists_hold_what_they_are_for() -> None:
     arrays = {"torch", "numpy", "scipy", "scikit-learn", "array-api-compat", "jaxtyping"}
     assert arrays | {"matplotlib", "pooch", "tqdm", "joblib", "tyro"} == names(PROJECT["dependencies"])
-    assert set(EXTRAS) == {"notebooks", "test", "peers", "imagenet", "distributed", "onnx"}
+    assert set(EXTRAS) == {"notebooks", "test", "peers", "imagenet", "distributed", "onnx", "safetensors"}
     assert names(EXTRAS["notebooks"]) == {"jupyterlab", "ipywidgets", "seaborn", "anywidget"}
     tools = {"pytest", "pytest-xdist", "nbval", "hypothesis", "beartype", "array-api-strict", "playwright", "ruff"}
     assert tools | {"mypy", "import-linter"} <= names(EXTRAS["test"])
     assert names(EXTRAS["peers"]) == {"autograd", "mygrad", "micrograd"}
     assert names(EXTRAS["distributed"]) == {"dask"}
+    assert names(EXTRAS["safetensors"]) == {"safetensors"} <= names(EXTRAS["test"])
     assert names(EXTRAS["onnx"]) == {"onnx", "onnxruntime"} <= names(EXTRAS["test"])
     assert Requirement(PROJECT["dependencies"][0]).specifier == SpecifierSet(">=2.8,<2.14")
 

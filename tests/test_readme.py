@@ -87,7 +87,7 @@ def test_table_tells_which_lessons_exist() -> None:
 
 def test_groups_that_are_run_by_their_path_are_there() -> None:
     groups = re.findall(r"`python -m pytest (\S+)", README)
-    assert groups == ["tests/browser", "tests/benchmarks"]
+    assert groups == ["tests/browser", "tests/benchmarks", "tests/gpu"]
     assert [group for group in groups if not list((ROOT / group).glob("test_*.py"))] == []
 
 

@@ -139,7 +139,9 @@ def test_pictures_decode_and_are_not_blank(path):
     for cell in nbformat.read(path, 4).cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
-                image = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).convert("RGBA").convert("RGB")
+                image = (
+                    Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).convert("RGBA").convert("RGB")
+                )
                 assert image.width >= 40 and image.height >= 20
                 assert len(image.getcolors(image.width * image.height)) > 2, "an empty picture"
 

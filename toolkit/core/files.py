@@ -54,9 +54,9 @@ def atomic_write(path: str | os.PathLike[str], mode: Literal["wb", "w"] = "wb") 
     try:
         if target.is_dir():
             raise OSError(errno.EISDIR, "is a folder")
-        if target.exists() and not target.is_file():
+        if target.is_char_device() or target.is_block_device():
             # Renaming over /dev/null would put a plain file in its place, for every program of the machine.
-            raise OSError(errno.EINVAL, "a device or a pipe stands where the file should be")
+            raise OSError(errno.EINVAL, "a device stands where the file should be")
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
         partial, descriptor = _create(target)

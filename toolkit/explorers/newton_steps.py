@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import contourpy
 import numpy as np
 from jaxtyping import Float
+from matplotlib.figure import Figure
 
 from toolkit.autograd import Variable, hessian, hvp, vjp
 from toolkit.autograd import functions as F
@@ -288,9 +288,8 @@ def _contours(surface: str) -> tuple[np.ndarray, ...]:
     heights = chosen.values(grid.reshape(-1, 2)).reshape(grid.shape[:2])
     heights = np.log(heights - heights.min() + 1e-2 * np.ptp(heights))
     levels = np.linspace(heights.min(), heights.max(), 14)[1:-1]  # more, and a line turns back in the valley
-    lines = contourpy.contour_generator(x, y, heights)
-    found = [np.asarray(line) for level in levels for line in lines.lines(level)]
-    return tuple(np.concatenate([line[:-1:2], line[-1:]]) for line in found)
+    found = Figure().add_subplot().contour(x, y, heights, levels).allsegs
+    return tuple(np.concatenate([line[:-1:2], line[-1:]]) for level in found for line in level)
 
 
 def draw(moment: Moment) -> Svg:

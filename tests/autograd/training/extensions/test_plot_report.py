@@ -141,6 +141,7 @@ def test_live_without_ipywidgets_writes_a_file(train, tmp_path, monkeypatch):
 def test_live_in_a_notebook_from_a_thread(train, tmp_path, monkeypatch):
     import IPython.display
 
+    monkeypatch.setenv("TOOLKIT_QUIET", "0")
     shown = []
 
     class Display:

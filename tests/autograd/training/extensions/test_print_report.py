@@ -106,6 +106,7 @@ class Display:
 def test_a_notebook_gets_one_table_that_is_updated(train, monkeypatch, capsys):
     import IPython.display
 
+    monkeypatch.setenv("TOOLKIT_QUIET", "0")
     page = Display()
     monkeypatch.setattr(module, "in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", page)
@@ -124,6 +125,7 @@ def test_a_notebook_without_ipywidgets(train, monkeypatch):
 
     from toolkit.autograd.training.extensions import notebook
 
+    monkeypatch.setenv("TOOLKIT_QUIET", "0")
     page = Display()
     monkeypatch.setattr(module, "in_notebook", lambda: True)
     monkeypatch.setattr(notebook, "has_widgets", lambda: False)
@@ -131,6 +133,23 @@ def test_a_notebook_without_ipywidgets(train, monkeypatch):
     table = PrintReport(["epoch", "a"])
     train([LogReport(), table], [{"a": 1.0}] * 4)
     assert [shown["text/html"].count("<tr>") for shown in page.shown] == [0, 1, 2, 2]
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_where_nobody_watches_the_whole_table_is_shown_once(train, monkeypatch, widgets):
+    import IPython.display
+
+    from toolkit.autograd.training.extensions import notebook
+
+    monkeypatch.setenv("TOOLKIT_QUIET", "1")
+    shown = []
+    monkeypatch.setattr(module, "in_notebook", lambda: True)
+    monkeypatch.setattr(notebook, "has_widgets", lambda: widgets)
+    monkeypatch.setattr(IPython.display, "display", lambda bundle, raw, metadata: shown.append(bundle))
+    table = PrintReport(["epoch", "a"])
+    train([LogReport(), table], [{"a": 1.0}] * 4)
+    assert [bundle["text/html"] for bundle in shown] == [table.to_html()]
+    assert ("application/vnd.jupyter.widget-view+json" in shown[0]) is widgets
 
 
 def test_of_a_long_table_the_newest_rows_are_on_the_page(train):

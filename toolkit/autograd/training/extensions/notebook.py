@@ -1,10 +1,13 @@
 """One place in a notebook's output that can be changed later, without ``Output`` widgets.
 
 Its value may be set from any thread. When it is finished, the notebook keeps what a reader without a kernel sees.
+With ``TOOLKIT_QUIET=1`` nobody watches: it is shown once, when it is finished.
 """
 
 import sys
 from typing import Any
+
+from toolkit.core.progress import quiet
 
 
 def in_notebook() -> bool:
@@ -35,6 +38,7 @@ class LiveHTML:
         self.value = ""
         self.widget: Any = None
         self._handle: Any = None
+        self._waiting = False
         if has_widgets():
             import ipywidgets
 
@@ -50,7 +54,8 @@ class LiveHTML:
 
     def display(self, text: str) -> None:
         """Put it below the running cell, if it is not on the page yet."""
-        if self._handle is None:
+        self._waiting = quiet()
+        if self._handle is None and not self._waiting:
             from IPython.display import display
 
             self._handle = display(self._bundle({"text/plain": text}), raw=True, display_id=True)
@@ -59,6 +64,11 @@ class LiveHTML:
         """Leave ``bundle``, a mimebundle, in the notebook's file for readers without a kernel."""
         if self._handle is not None:
             self._handle.update(self._bundle(bundle), raw=True, metadata=metadata or {})
+        elif self._waiting:
+            from IPython.display import display
+
+            self._waiting = False
+            display(self._bundle(bundle), raw=True, metadata=metadata or {})
 
     def _bundle(self, bundle: dict[str, str]) -> dict[str, Any]:
         if self.widget is None:
