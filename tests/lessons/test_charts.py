@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.lines import Line2D
 
@@ -156,6 +156,9 @@ def test_labels_of_lines_do_not_overlap():
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+@example(0.0625, 1e-6)
+@example(999_990.0, 100.0)
+@example(-5.0, 1e6)
 def test_ticks_are_few_round_and_inside(low, span):
     high = low + span
     if high - low < 1e-9 * max(abs(low), 1):

@@ -52,11 +52,14 @@ def ticks(low: float, high: float, *, most: int = 6, log: bool = False) -> list[
 
 
 def tick_names(values: Sequence[float]) -> list[str]:
-    """Write tick values with the same number of decimals, large and small ones as powers."""
+    """Write tick values with the same number of decimals, large and small ones as powers; no two alike."""
     largest = max((abs(value) for value in values), default=0.0)
     if largest >= 1e6 or 0 < largest < 1e-3 or any(0 < abs(value) < 1e-3 * largest for value in values):
-        return [power_name(value) for value in values]
-    decimals = next((n for n in range(7) if all(abs(round(value, n) - value) <= 1e-9 * largest for value in values)), 6)
+        written = ([power_name(value, digits) for value in values] for digits in range(3, 16))
+        return next((names for names in written if len(set(names)) == len(set(values))), list(map(repr, values)))
+    decimals = next(
+        (n for n in range(15) if all(abs(round(value, n) - value) <= 1e-9 * largest for value in values)), 15
+    )
     return [f"{value:.{decimals}f}".replace("-", "−") for value in values]
 
 
