@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.core.errors import reject, require
-from toolkit.core.paths import data_directory
+from toolkit.core.errors import require
 from toolkit.core.svg import Svg
-from toolkit.experiments import Record, Spread, load_records
+from toolkit.experiments import Record, Spread
+from toolkit.explorers import recorded_runs
 from toolkit.lessons import View, controls, style
 from toolkit.lessons.axis import Scale, tick_names, ticks
 
@@ -84,11 +84,7 @@ def recorded_run(records: Sequence[Record] | None = None) -> Run:
     Raises:
         ValueError: none of them is a run of ``mnist-mlp``.
     """
-    found = load_records(data_directory() / "runs") if records is None else records
-    found = [record for record in found if record.study == STUDY]
-    if not found:
-        reject("recorded_run", "records", f"a run of {STUDY}", "none")
-    longest = max(found, key=lambda record: (len(record.results[0].histories[_OURS].values), record.date))
+    longest = recorded_runs.recorded_run(STUDY, records, lambda record: len(record.results[0].histories[_OURS].values))
     ours = tuple(result.histories[_OURS].values for result in longest.results)
     return Run(longest.scale, longest.seeds, ours, longest.summary[_REFERENCE])
 

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from toolkit.core.errors import reject
-from toolkit.core.paths import data_directory
-from toolkit.experiments import Record, load_records
+from toolkit.experiments import Record
+from toolkit.explorers.recorded_runs import recorded_run
 from toolkit.lessons import Table, table
 
 ACCURACY, SPEED = "mnist-convnet", "autograd-speed"
@@ -26,11 +25,7 @@ def newest(study: str, records: Sequence[Record] | None = None) -> Record:
     Raises:
         ValueError: there is none.
     """
-    found = load_records(data_directory() / "runs", study) if records is None else records
-    found = [record for record in found if record.study == study]
-    if not found:
-        reject("newest", "records", f"a run of {study}", "none")
-    return max(found, key=lambda record: (record.scale != "quick", record.date))
+    return recorded_run(study, records, lambda record: record.scale != "quick")
 
 
 def accuracy_table(records: Sequence[Record] | None = None) -> Table:

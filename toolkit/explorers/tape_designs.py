@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.core.errors import reject, require
-from toolkit.core.paths import data_directory
+from toolkit.core.errors import require
 from toolkit.core.svg import Svg
-from toolkit.experiments import Record, load_records
+from toolkit.experiments import Record
 from toolkit.experiments.small_tapes import LIBRARIES, RECORDS, Design
 from toolkit.experiments.tape_designs import (
     BARE,
@@ -22,6 +21,7 @@ from toolkit.experiments.tape_designs import (
     require_equal_gradients,
     take_turns,
 )
+from toolkit.explorers.recorded_runs import recorded_run
 from toolkit.lessons import BackgroundView, Progress, View, controls
 from toolkit.lessons.svg import bar_chart
 
@@ -77,11 +77,7 @@ def recorded_study(records: Sequence[Record] | None = None) -> Record:
     Raises:
         ValueError: none of them is a run of ``tape-designs``.
     """
-    found = load_records(data_directory() / "runs") if records is None else records
-    found = [record for record in found if record.study == STUDY]
-    if not found:
-        reject("recorded_study", "records", f"a run of {STUDY}", "none")
-    return max(found, key=lambda record: (record.config["rounds"], record.date))
+    return recorded_run(STUDY, records, lambda record: record.config["rounds"])
 
 
 def recorded_timings(record: Record, design: Design) -> Timings:
