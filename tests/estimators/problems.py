@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from toolkit.estimators.problems import Factorized, Layered, Problem
+from toolkit.estimators.chains import Factorized, Layered
+from toolkit.estimators.problems import Problem
 
 
 def waves(row: float, *shape: int, scale: float = 1.0) -> Tensor:

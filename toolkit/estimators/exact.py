@@ -108,7 +108,7 @@ def exact(problem: Problem) -> Exact:
 
 @dataclass(frozen=True)
 class Enumeration(Estimator):
-    """The exact gradient, in the place of an estimate: its variance is zero, its price one evaluation a configuration."""
+    """The exact gradient, for an estimate: no variance, and one evaluation a configuration."""
 
     title: ClassVar[str] = "exact enumeration"
     reference: ClassVar[str] = "the definition of an expectation"
@@ -128,9 +128,7 @@ class Enumeration(Estimator):
         n_samples = len(noise["samples"][0])
         values = enumerate_values(problem)
         shape = (values[0].shape[0], *problem.batch_shape)
-        values = tuple(
-            value.expand(*shape, *layer.shape) for value, layer in zip(values, problem.layers, strict=True)
-        )
+        values = tuple(value.expand(*shape, *layer.shape) for value, layer in zip(values, problem.layers, strict=True))
         logits = tuple(problem.logits(n, values[n - 1] if n else None) for n in range(problem.depth))
         cost = problem.signals(values, logits, shared_by=n_samples)[0]
         probabilities = joint_log_prob(problem, values, logits).exp()

@@ -7,15 +7,15 @@ are counted where they happen and no estimator can misstate its price.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.core.errors import argument_error, reject, require
-from toolkit.estimators.layers import BernoulliLayer, CategoricalLayer, Coupling, Layer, draw_open_uniform
+from toolkit.core.errors import argument_error, reject
+from toolkit.estimators.layers import Coupling, Layer, draw_open_uniform
 
 Values = Sequence[Float[Tensor, "..."]]
 """One tensor a layer, ``[*leading, *batch, n]`` (Bernoulli) or ``[*leading, *batch, n, K]`` (categorical)."""
@@ -214,7 +214,9 @@ class Problem(ABC):
             ``n (K − 1)`` evaluations, since the current values' signal is known.
         """
         found = [
-            self._signal_of(layer, changed, values, logits, [part[block] if fresh else part for part in noise], coupling)
+            self._signal_of(
+                layer, changed, values, logits, [part[block] if fresh else part for part in noise], coupling
+            )
             for block, changed in self._changed(layer, values[layer], chunk)
         ]
         return self.arrange(layer, values[layer], current, torch.cat(found))
@@ -320,136 +322,3 @@ class Problem(ABC):
             bad = "NaN" if torch.isnan(cost).any() else "an infinite value"
             raise argument_error(operation, "f", "finite costs", bad)
         return cost.to(self.dtype)
-
-
-class Factorized(Problem):
-    """One layer of independent variables.
-
-    Args:
-        logits: ``[*batch, n]`` of Bernoulli variables, ``[*batch, n, K]`` of categorical ones; floating.
-        f: the cost: takes values ``[*leading, *batch, n]`` (one-hot ``[…, n, K]``) with any leading axes and returns
-            ``[*leading, *batch]``.
-        variables: ``"bernoulli"`` or ``"categorical"``.
-
-    Raises:
-        ValueError: logits without variables or with fewer than two values, not finite, or an unknown kind.
-        TypeError: logits that are no floating tensor, a cost that cannot be called.
-    """
-
-    def __init__(
-        self,
-        logits: Float[Tensor, "..."],
-        f: Callable[[Tensor], Tensor],
-        *,
-        variables: str = "bernoulli",
-    ) -> None:
-        super().__init__()
-        kind = _layer_of("Factorized", logits, variables)
-        _require_callable("Factorized", "f", f)
-        self.layers = (kind,)
-        self.batch_shape = logits.shape[: logits.ndim - len(kind.shape)]
-        self.dtype, self.device = logits.dtype, logits.device
-        self.f = f
-        self._logits = logits
-
-    def logits(self, layer: int, previous: Float[Tensor, "..."] | None) -> Float[Tensor, "..."]:
-        """Return the logits as they were given."""
-        return self._logits
-
-    def compute_signals(self, values: Values, logits: Values) -> tuple[Tensor, ...]:
-        """Return the cost."""
-        return (self.f(values[0]),)
-
-    def compute_direct(self, values: Values) -> Float[Tensor, "..."] | None:
-        """Return the cost, for the sake of its own parameters."""
-        return self.f(values[0])
-
-
-class Layered(Problem):
-    """Several layers, each given the values of the one before.
-
-    Args:
-        logits: of the first layer, ``[*batch, n]`` (Bernoulli) or ``[*batch, n, K]`` (categorical).
-        transitions: for each further layer a function from the values of the layer before, with any leading axes, to
-            logits with the same leading axes.
-        f: the cost: takes one tensor of values a layer, ``f(z_1, …, z_L)``, and returns ``[*leading, *batch]``.
-        variables: ``"bernoulli"`` or ``"categorical"``, for all layers, or one word a layer.
-
-    Raises:
-        ValueError, TypeError: as :class:`Factorized`; a transition that does not keep the leading axes.
-    """
-
-    def __init__(
-        self,
-        logits: Float[Tensor, "..."],
-        transitions: Sequence[Callable[[Tensor], Tensor]],
-        f: Callable[..., Tensor],
-        *,
-        variables: str | Sequence[str] = "bernoulli",
-    ) -> None:
-        super().__init__()
-        kinds = [variables] * (len(transitions) + 1) if isinstance(variables, str) else list(variables)
-        expected = f"one word a layer, {len(transitions) + 1} in all"
-        require(len(kinds) == len(transitions) + 1, "Layered", "variables", expected, variables)
-        first = _layer_of("Layered", logits, kinds[0])
-        _require_callable("Layered", "f", f)
-        self.batch_shape = logits.shape[: logits.ndim - len(first.shape)]
-        self.dtype, self.device = logits.dtype, logits.device
-        self.f = f
-        self.transitions = tuple(transitions)
-        self._logits = logits
-        layers: list[Layer] = [first]
-        value = logits.new_zeros(logits.shape)
-        for number, (transition, kind) in enumerate(zip(transitions, kinds[1:], strict=True)):
-            _require_callable("Layered", f"transitions[{number}]", transition)
-            with torch.no_grad():
-                made = transition(value)
-            layer = _layer_of("Layered", made, kind, f"transitions[{number}]")
-            if made.shape != (*self.batch_shape, *layer.shape):
-                expected = f"logits with the batch axes {tuple(self.batch_shape)}"
-                reject("Layered", f"transitions[{number}]", expected, tuple(made.shape))
-            layers.append(layer)
-            value = torch.zeros_like(made)
-        self.layers = tuple(layers)
-
-    def logits(self, layer: int, previous: Float[Tensor, "..."] | None) -> Float[Tensor, "..."]:
-        """Return the first layer's logits as they were given, or what the transition makes of the previous values."""
-        if layer == 0:
-            return self._logits
-        assert previous is not None, "only the first layer has no layer before it"
-        logits = self.transitions[layer - 1](previous)
-        before, here = self.layers[layer - 1], self.layers[layer]
-        expected = (*previous.shape[: previous.ndim - len(before.shape)], *here.shape)
-        require(
-            logits.shape == expected, "Layered", f"transitions[{layer - 1}]", f"logits {expected}", tuple(logits.shape)
-        )
-        return logits
-
-    def compute_signals(self, values: Values, logits: Values) -> tuple[Tensor, ...]:
-        """Return the cost, the same for each layer."""
-        return (self.f(*values),) * self.depth
-
-    def compute_direct(self, values: Values) -> Float[Tensor, "..."] | None:
-        """Return the cost, for the sake of its own parameters."""
-        return self.f(*values)
-
-
-def _layer_of(operation: str, logits: Any, variables: str, argument: str = "logits") -> Layer:
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        actual = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        reject(operation, argument, "a floating tensor", actual, kind=TypeError)
-    require(torch.isfinite(logits.detach()).all().item(), operation, argument, "finite logits", "NaN or infinite ones")
-    shape = tuple(logits.shape)
-    if variables == "bernoulli":
-        require(len(shape) >= 1 and shape[-1] >= 1, operation, argument, "shape [*batch, n], n >= 1", shape)
-        return BernoulliLayer(shape[-1])
-    if variables == "categorical":
-        expected = "shape [*batch, n, K], n >= 1, K >= 2"
-        require(len(shape) >= 2 and shape[-2] >= 1 and shape[-1] >= 2, operation, argument, expected, shape)
-        return CategoricalLayer(shape[-2], shape[-1])
-    raise argument_error(operation, "variables", "'bernoulli' or 'categorical'", repr(variables))
-
-
-def _require_callable(operation: str, argument: str, function: Any) -> None:
-    if not callable(function):
-        reject(operation, argument, "a function", type(function).__name__, kind=TypeError)
