@@ -21,42 +21,60 @@ from toolkit.autograd.tape import Leaf, Node, Variable, _result
 from toolkit.core.errors import argument_error
 
 _Tensor = torch.Tensor
+_ndarray = np.ndarray
 _FREED = (
     "the graph behind it has been freed by an earlier backward pass; pass retain_graph=True to the first one, or "
     "compute the output again"
 )
 
 
-def backward(output: Variable, gradient: Any, *, retain_graph: bool) -> None:
-    """Carry out :meth:`Variable.backward`."""
-    if output.node is None:
+def backward(self: Variable, gradient: Any = None, *, retain_graph: bool = False) -> None:
+    """Add the gradient of this Variable to ``.grad`` of every leaf it was computed from.
+
+    Args:
+        self: the Variable.
+        gradient: array or Variable of this Variable's shape and dtype to start from; may be left out for a
+            Variable of one element, where it is 1.
+        retain_graph: keep the graph for another pass. Without it each node is freed as soon as it is passed.
+
+    Raises:
+        RuntimeError: nothing was recorded, the graph has been freed by an earlier pass, or a saved array
+            was changed in place since.
+        ValueError: ``gradient`` is missing, or of another shape or dtype.
+    """
+    if self.node is None:
         raise RuntimeError(
             "backward: nothing was recorded for this Variable\n  expected: a Variable computed from one with "
-            f"requires_grad=True\n  actual:   {output!r}"
+            f"requires_grad=True\n  actual:   {self!r}"
         )
-    seed = starting_gradient("backward", output, gradient)
-    for leaf, total, owned in first_order([(output.node, seed)], None, retain_graph):
-        leaf_variable = leaf.variable()
-        if leaf_variable is None:
+    seed = starting_gradient("backward", self, gradient)
+    for leaf, total, owned in first_order([(self.node, seed)], None, retain_graph):
+        variable = leaf.variable()
+        if variable is None:
             continue
-        if owned and leaf_variable.grad is None:
+        if owned and variable.grad is None:
             kind = type(total)
-            if total.is_contiguous() if kind is _Tensor else kind is np.ndarray and total.flags.c_contiguous:
-                leaf_variable.grad = total
+            if total.is_contiguous() if kind is _Tensor else kind is _ndarray and total.flags.c_contiguous:
+                variable.grad = total
                 continue
-        backend = backend_of_type(type(leaf_variable.data))
-        total = backend.as_array(total, leaf_variable.data)
-        before: Any = leaf_variable.grad
-        if isinstance(before, np.generic):
-            before = backend.as_array(before, leaf_variable.data)  # an array without axes, scaled
-        if before is None:
-            leaf_variable.grad = total if owned and backend.is_contiguous(total) else backend.copy(total)
-        elif type(before) is type(total) and before.dtype == total.dtype and before.shape == total.shape:
-            leaf_variable.grad = backend.as_array(backend.add_into(before, total), leaf_variable.data)
-        else:
-            actual = f"{getattr(before, 'dtype', type(before).__name__)}{tuple(getattr(before, 'shape', ()))}"
-            expected = f"{backend.name} array, {total.dtype}{tuple(total.shape)}, to add to"
-            raise argument_error("backward", f"grad of {leaf_variable.name or 'a leaf'}", expected, actual)
+        _accumulate(variable, total, owned)
+
+
+def _accumulate(variable: Variable, total: Any, owned: bool) -> None:
+    """Make ``total`` the gradient of a leaf, or add it to the one there is."""
+    backend = backend_of_type(type(variable.data))
+    total = backend.as_array(total, variable.data)
+    before: Any = variable.grad
+    if isinstance(before, np.generic):
+        before = backend.as_array(before, variable.data)  # an array without axes, scaled
+    if before is None:
+        variable.grad = total if owned and backend.is_contiguous(total) else backend.copy(total)
+    elif type(before) is type(total) and before.dtype == total.dtype and before.shape == total.shape:
+        variable.grad = backend.as_array(backend.add_into(before, total), variable.data)
+    else:
+        actual = f"{getattr(before, 'dtype', type(before).__name__)}{tuple(getattr(before, 'shape', ()))}"
+        expected = f"{backend.name} array, {total.dtype}{tuple(total.shape)}, to add to"
+        raise argument_error("backward", f"grad of {variable.name or 'a leaf'}", expected, actual)
 
 
 def starting_gradient(operation: str, output: Variable, gradient: Any) -> Any:
@@ -102,20 +120,19 @@ def first_order(
     Returns:
         One ``[node, gradient, owned]`` each; ``owned`` gradients share memory with nothing.
     """
+    # Leaves wait among the nodes, but not in the heap: nothing lies behind them, so they need no place in the order,
+    # and when the heap is empty they are what is left.
     pending: dict[int, list[Any]] = {}
-    # Leaves wait apart: nothing lies behind them, so they need no place in the order.
-    leaves: dict[int, list[Any]] = {}
     heap: list[int] = []
     results: list[list[Any]] = []
     kind: Any = None
     xp: Any = None
     watched = config.mode == WATCH
     for node, gradient in roots:
-        waiting = leaves if node.operation is None else pending
-        slot = waiting.get(node.order)
+        slot = pending.get(node.order)
         if slot is None:
-            waiting[node.order] = [node, gradient, False]
-            if waiting is pending:
+            pending[node.order] = [node, gradient, False]
+            if node.operation is not None:
                 heappush(heap, node.order)
         else:
             slot[1] = slot[1] + gradient
@@ -132,7 +149,8 @@ def first_order(
                 heappop(heap)
                 continue
         parents = node.parents
-        if node.saved is None:
+        saved = node.saved
+        if saved is None:
             raise RuntimeError(f"backward: {operation.name}: {_FREED}")
         if needed is not None:
             parents = tuple(parent if parent is not None and parent.order in needed else None for parent in parents)
@@ -143,7 +161,6 @@ def first_order(
             xp = backend_of_type(type(gradient))
             gradient = xp.as_array(gradient, gradient)
             kind = xp.array_type
-        saved = node.saved
         version = node.version
         if version is not None:
             for value in saved:
@@ -152,7 +169,7 @@ def first_order(
             if version:
                 check_unchanged(node, xp)
         if watched:
-            gradients = debugging.watched_vjp(xp, node, gradient, saved, parents, {**pending, **leaves})
+            gradients = debugging.watched_vjp(xp, node, gradient, saved, parents, pending)
         else:
             gradients = operation.vjp(xp, gradient, saved, parents, node.params)
         if not retain_graph:
@@ -162,21 +179,16 @@ def first_order(
             if parent is None or contribution is None:
                 continue
             order = parent.order
-            if parent.operation is None:
-                slot = leaves.get(order)
-                if slot is None:
-                    leaves[order] = [parent, contribution, operation.fresh]
-                    continue
-            else:
-                slot = pending.get(order)
-                if slot is None:
-                    pending[order] = [parent, contribution, operation.fresh]
+            if order not in pending:
+                pending[order] = [parent, contribution, operation.fresh]
+                if parent.operation is not None:
                     if on_top:
                         heapreplace(heap, order)
                         on_top = False
                     else:
                         heappush(heap, order)
-                    continue
+                continue
+            slot = pending[order]
             if slot[2]:
                 slot[1] = xp.add_into(slot[1], contribution)
             else:
@@ -185,8 +197,8 @@ def first_order(
         if on_top:
             heappop(heap)
     if wanted is None:
-        return list(leaves.values())
-    results.extend(slot for order, slot in leaves.items() if order in wanted)
+        return list(pending.values())
+    results.extend(slot for order, slot in pending.items() if order in wanted)
     return results
 
 
@@ -320,5 +332,7 @@ def changed_in_place(node: Node) -> RuntimeError:
         f"\n  actual:   changed (write into a copy, or change it after backward()){where}"
     )
 
+
+Variable.backward = backward  # type: ignore[method-assign]
 
 __all__ = ["Leaf", "backward", "first_order", "higher_order", "reaching", "saved_as_variables", "starting_gradient"]

@@ -156,23 +156,6 @@ class Variable:
         """Whether no recorded operation made it."""
         return self.node is None or self.node.operation is None
 
-    def backward(self, gradient: Any = None, *, retain_graph: bool = False) -> None:
-        """Add the gradient of this Variable to ``.grad`` of every leaf it was computed from.
-
-        Args:
-            gradient: array or Variable of this Variable's shape and dtype to start from; may be left out for a
-                Variable of one element, where it is 1.
-            retain_graph: keep the graph for another pass. Without it each node is freed as soon as it is passed.
-
-        Raises:
-            RuntimeError: nothing was recorded, the graph has been freed by an earlier pass, or a saved array
-                was changed in place since.
-            ValueError: ``gradient`` is missing, or of another shape or dtype.
-        """
-        from toolkit.autograd.engine import backward
-
-        backward(self, gradient, retain_graph=retain_graph)
-
     def detach(self) -> "Variable":
         """Return a Variable that shares the data and has no history."""
         return _result(self.data, None)
@@ -268,8 +251,10 @@ class Variable:
     __hash__ = object.__hash__
 
     if TYPE_CHECKING:
-        # Assigned by the operations themselves, without a call in between: ``operations.*.install_*``.
+        # Assigned by the engine and the operations themselves, without a call in between: ``operations.*.install_*``.
         T: "Variable"
+
+        def backward(self, gradient: Any = None, *, retain_graph: bool = False) -> None: ...
 
         def __add__(self, other: Any) -> "Variable": ...
         def __radd__(self, other: Any) -> "Variable": ...
