@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -29,11 +29,17 @@ class Parts:
         contributions: for each layer what each draw adds to the derivative of the expected cost with respect to the
             logits of that layer, shaped likewise. Their sum over ``inner`` is the sample of the gradient.
         cost: the mean cost of the draws, ``[n_samples, *batch]``.
+        weights: how much of the cost's own gradient each draw carries, ``[inner, n_samples, *batch]``, summing to 1
+            over ``inner``; ``None`` for equal shares.
+        signals: for each layer what a baseline is subtracted from, ``[n_samples, *batch]``: what baselines learn
+            from. ``None`` for estimators that take no baseline.
     """
 
     values: tuple[Tensor, ...]
     contributions: tuple[Tensor, ...]
     cost: Float[Tensor, "..."]
+    weights: Float[Tensor, "..."] | None = None
+    signals: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,7 +102,9 @@ class Estimator(ABC):
     reference: ClassVar[str]
     """Where it comes from."""
     unbiased: ClassVar[bool] = True
-    """Whether its expectation is the gradient."""
+    """Whether its expectation is the gradient of its objective."""
+    objective: ClassVar[str] = "expected cost"
+    """What it gives the gradient of."""
     variables: ClassVar[frozenset[str]] = frozenset({"bernoulli", "categorical"})
     """The kinds of variables it is defined for."""
     deep: ClassVar[bool] = True
@@ -226,7 +234,8 @@ def surrogate(problem: Problem, samples: GradientSamples, *, through_cost: bool 
             total = total + (logits * weight).sum() / samples.n_samples
         direct = problem.compute_direct(parts.values) if through_cost else None
         if direct is not None and direct.requires_grad:
-            total = total + direct.sum() / (direct.shape[0] * direct.shape[1])
+            shares = direct / len(direct) if parts.weights is None else direct * parts.weights
+            total = total + shares.sum() / samples.n_samples
     if not total.requires_grad:
         raise RuntimeError(
             "surrogate: there is nothing to differentiate\n  expected: logits or a cost with parameters that require "
@@ -240,4 +249,4 @@ def _with_direct_gradient(problem: Problem, parts: Parts) -> Parts:
     for layer, contributions in enumerate(parts.contributions):
         direct = problem.direct_gradient(layer, parts.values[layer - 1] if layer else None)
         added.append(contributions if direct is None else contributions + direct / len(contributions))
-    return Parts(parts.values, tuple(added), parts.cost)
+    return replace(parts, contributions=tuple(added))

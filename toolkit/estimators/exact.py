@@ -92,18 +92,32 @@ def exact(problem: Problem) -> Exact:
         for value, layer in zip(values, problem.layers, strict=True)
     )
     with torch.enable_grad():
-        offsets, logits = [], []
-        for number, layer in enumerate(problem.layers):
-            offset = torch.zeros(
-                *problem.batch_shape, *layer.shape, dtype=problem.dtype, device=problem.device, requires_grad=True
-            )
-            made = problem.logits(number, values[number - 1] if number else None).detach()
-            offsets.append(offset)
-            logits.append((made + offset).expand(configurations, *problem.batch_shape, *layer.shape))
-        cost = problem.counted().signals(values, tuple(logits))[0]
-        expected = (joint_log_prob(problem, values, tuple(logits)).exp() * cost).sum(0)
+        offsets, logits = offset_logits(problem, values)
+        cost = problem.counted().signals(values, logits)[0]
+        expected = (joint_log_prob(problem, values, logits).exp() * cost).sum(0)
         gradients = torch.autograd.grad(expected.sum(), offsets)
     return Exact(expected.detach(), gradients, configurations)
+
+
+def offset_logits(problem: Problem, values: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return zeros to differentiate with respect to, and logits that they are added to.
+
+    Args:
+        problem: what the logits are of.
+        values: of all the layers, ``[leading, *batch, n(, K)]``.
+
+    Returns:
+        For each layer an offset ``[*batch, n(, K)]`` that requires a gradient, and the logits that the layer has given
+        these values, ``[leading, *batch, n(, K)]``, which depend on nothing but the offset.
+    """
+    offsets, logits = [], []
+    for number, layer in enumerate(problem.layers):
+        shape = (*problem.batch_shape, *layer.shape)
+        offset = torch.zeros(shape, dtype=problem.dtype, device=problem.device, requires_grad=True)
+        made = problem.logits(number, values[number - 1] if number else None).detach()
+        offsets.append(offset)
+        logits.append((made + offset).expand(len(values[0]), *shape))
+    return tuple(offsets), tuple(logits)
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,7 @@ class Enumeration(Estimator):
             tuple(_repeated(value, n_samples) for value in values),
             tuple(_repeated(contribution, n_samples) for contribution in contributions),
             expected.expand(n_samples, *problem.batch_shape),
+            weights=_repeated(probabilities, n_samples),
         )
 
     def expected_evaluations(self, problem: Problem) -> float:

@@ -30,12 +30,15 @@ class Problem(ABC):
             the variables'.
         dtype: of logits, values, noise, costs and gradients.
         device: where they are.
+        inputs: what the problems are given, ``[*batch, features]``, for baselines that depend on it; ``None`` if
+            there is no such thing.
     """
 
     layers: tuple[Layer, ...]
     batch_shape: torch.Size
     dtype: torch.dtype
     device: torch.device
+    inputs: Float[Tensor, "..."] | None = None
 
     def __init__(self) -> None:
         self._rows = 0
