@@ -8,7 +8,7 @@ are counted where they happen and no estimator can misstate its price.
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -125,7 +125,7 @@ class Problem(ABC):
             rows *= length
         self._rows += rows * shared_by
 
-    def counted(self) -> Self:
+    def counted(self) -> "Problem":
         """Return the same problem with a counter of its own at zero."""
         problem = copy.copy(self)
         problem._rows = 0
