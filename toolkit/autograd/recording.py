@@ -13,6 +13,7 @@ from toolkit.autograd.tape import Variable, _recorded, _result, as_variable
 from toolkit.core.errors import argument_error
 
 _Tensor = torch.Tensor
+_ndarray = np.ndarray
 _SCALARS = frozenset({int, float, bool})
 
 
@@ -136,37 +137,34 @@ def apply_product(operation: Operation, x: Variable, weight: Variable, bias: Var
     mode = config.mode
     left = x.data
     right = weight.data
+    third = left if bias is None else bias.data
     array_type = type(left)
     dtype = left.dtype
     on_torch = array_type is _Tensor
-    if bias is None:
-        arrays: tuple = (left, right)
-        parents: tuple = (x.node, weight.node)
-        third = left
-    else:
-        third = bias.data
-        arrays = (left, right, third)
-        parents = (x.node, weight.node, bias.node)
     if (
         mode == WATCH
         or right.dtype is not dtype
         or third.dtype is not dtype
         or type(right) is not array_type
         or type(third) is not array_type
-        or (not (left.device == right.device == third.device) if on_torch else array_type is not np.ndarray)
+        or (not (left.device == right.device == third.device) if on_torch else array_type is not _ndarray)
     ):
         return apply(operation, (x, weight) if bias is None else (x, weight, bias))
+    kernel = operation.kernels[array_type]
     try:
-        output = operation.kernels[array_type](*arrays)
+        output = kernel(left, right) if bias is None else kernel(left, right, third)
     except Exception as error:
-        _refuse(operation, arrays, error)
-    if mode or parents.count(None) == len(parents):
+        _refuse(operation, (left, right) if bias is None else (left, right, third), error)
+    by_left = x.node
+    by_right = weight.node
+    parents = (by_left, by_right) if bias is None else (by_left, by_right, bias.node)
+    if mode or not any(parents):
         return _result(output, None)
-    kept = (None if parents[1] is None else left, None if parents[0] is None else right)
+    kept = (None if by_right is None else left, None if by_left is None else right)
     version: int | None = None
     if on_torch:
         try:
-            version = (0 if kept[0] is None else left._version) + (0 if kept[1] is None else right._version)
+            version = (0 if by_right is None else left._version) + (0 if by_left is None else right._version)
         except RuntimeError:
             # A tensor made in torch.inference_mode counts no writes.
             version = None

@@ -311,7 +311,7 @@ def _result(data: Any, node: Node | None) -> Variable:
 def _recorded(
     data: Any, operation: Operation, parents: tuple, saved: tuple, params: dict[str, Any] | None, version: int | None
 ) -> Variable:
-    node = _new(Node)
+    node = Node()
     node.operation = operation
     node.parents = parents
     node.saved = saved

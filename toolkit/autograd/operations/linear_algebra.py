@@ -110,17 +110,18 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Variable:
     given, rows = x.data.shape, weight.data.shape
     if len(rows) != 2:
         raise argument_error("linear", "weight", "shape (outputs, inputs)", tuple(rows))
-    if not given or given[-1] != rows[1]:
-        raise argument_error("linear", "x", f"x.shape[-1] == weight.shape[1], {rows[1]}", tuple(given))
+    outputs, inputs = rows
+    if not given or given[-1] != inputs:
+        raise argument_error("linear", "x", f"x.shape[-1] == weight.shape[1], {inputs}", tuple(given))
     if bias is not None:
         if not isinstance(bias, Variable):
             bias = as_variable(bias, "linear", "bias")
-        if bias.data.shape != rows[:1]:
-            raise argument_error("linear", "bias", f"shape ({rows[0]},), one a row of weight", bias.shape)
+        if bias.data.shape != (outputs,):
+            raise argument_error("linear", "bias", f"shape ({outputs},), one a row of weight", bias.shape)
     if len(given) == 2:
         return apply_product(_LINEAR, x, weight, bias)
     x = reshape(x, (math.prod(given[:-1]), given[-1]))
-    return reshape(apply_product(_LINEAR, x, weight, bias), (*given[:-1], rows[0]))
+    return reshape(apply_product(_LINEAR, x, weight, bias), (*given[:-1], outputs))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
