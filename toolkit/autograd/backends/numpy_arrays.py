@@ -51,21 +51,18 @@ class NumPyBackend(NumPyLikeBackend):
             return by_x, by_weight
         if needs[2] is None:
             return by_x, by_weight, None
-        by_bias = _known_ones(len(g), g.dtype).dot(g) if len(g) <= _MANY else _add(g, 0)
-        return by_x, by_weight, by_bias
+        rows = len(g)
+        return by_x, by_weight, _known_ones(rows, g.dtype).dot(g) if rows <= _MANY else _add(g, 0)
 
     def log_softmax(self, x: Any, axis: int) -> Any:
         if 0 in x.shape or x.dtype.char == "e":
             return super().log_softmax(x, axis)
+        highest = _maximum(x, axis, None, None, True)
+        # An infinity less itself is NaN, which NumPy would warn of. To tell it not to takes as long as to look first.
+        if np.count_nonzero(np.isfinite(highest)) == highest.size:
+            return _log_softmax(x, axis, highest)
         with np.errstate(invalid="ignore"):
-            lowered = x - _maximum(x, axis, None, None, True)
-            raised = np.exp(lowered)
-            if axis == 1 and len(x.shape) == 2 and x.shape[1] <= _MANY:
-                # A product with ones is a sum in half the time.
-                lowered -= np.log(raised.dot(_known_ones(x.shape[1], x.dtype)))[:, None]
-            else:
-                lowered -= np.log(_add(raised, axis, None, None, True))
-        return lowered
+            return _log_softmax(x, axis, highest)
 
     def checks_labels(self, labels: Any) -> bool:
         return labels.dtype == _INT64
@@ -77,23 +74,35 @@ class NumPyBackend(NumPyLikeBackend):
         if len(x.shape) != 2 or not x.size:
             return super().cross_entropy(x, labels, reduction=reduction)
         log_probabilities = self.log_softmax(x, 1)
+        samples = len(x)
         # Raises for a label that is out of range, below zero too.
-        places = np.ravel_multi_index((_samples(len(x)), labels), x.shape)
-        losses = log_probabilities.take(places)
+        losses = log_probabilities.take(np.ravel_multi_index((_samples(samples), labels), x.shape))
         if reduction == "none":
             return -losses, log_probabilities, labels
-        total = losses.dot(_known_ones(len(losses), losses.dtype)) if len(losses) <= _MANY else _add(losses)
-        return -total if reduction == "sum" else total / float(-len(losses)), log_probabilities, labels
+        total = losses.dot(_known_ones(samples, losses.dtype)) if samples <= _MANY else _add(losses)
+        return -total if reduction == "sum" else total / -float(samples), log_probabilities, labels
 
     def cross_entropy_gradient(self, log_probabilities: Any, labels: Any, g: Any, *, reduction: str) -> Any:
-        if len(log_probabilities.shape) != 2 or not log_probabilities.size or log_probabilities.dtype.char == "e":
+        shape = log_probabilities.shape
+        if len(shape) != 2 or 0 in shape or log_probabilities.dtype.char == "e":
             return super().cross_entropy_gradient(log_probabilities, labels, g, reduction=reduction)
-        samples, classes = log_probabilities.shape
+        samples, classes = shape
         slope = np.exp(log_probabilities, order="C")
         # In a row of all elements one index finds a label, at half the cost of two.
         slope.reshape(-1)[_row_starts(samples, classes) + labels] -= _one(slope.dtype)
-        slope *= g.reshape(-1, 1) if reduction == "none" else g / float(samples) if reduction == "mean" else g
+        slope *= g.reshape(-1, 1) if reduction == "none" else g.item() / samples if reduction == "mean" else g
         return slope
+
+
+def _log_softmax(x: Any, axis: int, highest: Any) -> Any:
+    lowered = x - highest
+    raised = np.exp(lowered)
+    if axis == 1 and len(x.shape) == 2 and x.shape[1] <= _MANY:
+        # A product with ones is a sum in half the time.
+        lowered -= np.log(raised.dot(_known_ones(x.shape[1], x.dtype)))[:, None]
+    else:
+        lowered -= np.log(_add(raised, axis, None, None, True))
+    return lowered
 
 
 @functools.cache

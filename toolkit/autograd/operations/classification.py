@@ -171,22 +171,24 @@ def _of_rows(logits: Any, labels: Any, reduction: str) -> Variable | None:
         labels = labels.data
     if type(labels) is not array_type or type(reduction) is not str:
         return None
-    backend = backend_of_type(array_type)
-    shape = x.shape
     params = _PARAMS.get(reduction)
-    if params is None or len(shape) != 2 or labels.shape != shape[:1] or 0 in shape:
+    shape = x.shape
+    if params is None or len(shape) != 2 or 0 in shape or labels.shape != (shape[0],):
         return None
+    backend = backend_of_type(array_type)
     if not backend.is_floating(x) or not backend.checks_labels(labels):
         return None
     try:
-        loss, log_probabilities, labels = backend.cross_entropy(x, labels, **params)
+        loss, log_probabilities, labels = backend.cross_entropy(x, labels, reduction=reduction)
     except (ValueError, IndexError, RuntimeError):
         return None
-    loss = backend.as_array(loss, x)
-    if mode or logits.node is None:
+    if type(loss) is not array_type:
+        loss = backend.as_array(loss, x)
+    node = logits.node
+    if mode or node is None:
         return _result(loss, None)
     kept = (log_probabilities, labels)
-    return _recorded(loss, _CROSS_ENTROPY, (logits.node, None), kept, params, backend.version(kept))
+    return _recorded(loss, _CROSS_ENTROPY, (node, None), kept, params, backend.version(kept))
 
 
 def cross_entropy_gradient(logits: Any, labels: Any, g: Any, *, reduction: str) -> Variable:
