@@ -7,7 +7,7 @@ do it in :meth:`Baseline.observe`, after an estimate and never inside one: no sa
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -119,7 +119,7 @@ class Constant(Baseline):
 
     @classmethod
     @torch.no_grad()
-    def optimal(cls, problem: Problem, *, per_component: bool = True, operation: str = "Constant.optimal") -> Self:
+    def optimal(cls, problem: Problem, *, per_component: bool = True, operation: str = "Constant.optimal") -> "Constant":
         """Find the constants with the least variance, by enumeration.
 
         ``b_i = E[f s_i²] / E[s_i²]`` with the score ``s_i``; one for the layer: ``E[f ‖s‖²] / E[‖s‖²]``.
