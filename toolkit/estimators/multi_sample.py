@@ -49,7 +49,8 @@ class LeaveOneOut(Estimator):
         signals = problem.signals(values, logits)
         contributions = []
         for number, layer in enumerate(problem.layers):
-            centred = (signals[number] - signals[number].mean(0)) / (self.n - 1)
+            signal = signals[number]
+            centred = (signal - signal.mean(0)) / (len(signal) - 1)
             trailing = (..., *(None,) * len(layer.shape))
             contributions.append(centred[trailing] * layer.score(values[number], logits[number]))
         return Parts(values, tuple(contributions), signals[0].mean(0))
