@@ -77,7 +77,7 @@ def test_a_cost_without_derivative_is_named(cost):
 def test_not_finite():
     value = attached(torch.zeros(4, 3))
     root = Factorized(torch.zeros(3), lambda z: z.sqrt().sum(-1))
-    with pytest.raises(ValueError, match=r"'f'\n.*derivative is finite"):
+    with pytest.raises(ValueError, match=r"'f'\n.*derivative that is finite"):
         gradient_of_signals(root, [value], [value], [value], operation="Name")
     broken = Factorized(torch.zeros(3), lambda z: torch.where(z == z.round(), z, torch.nan).sum(-1))
     half = attached(torch.full((4, 3), 0.5))

@@ -60,6 +60,36 @@ def perturb_given(
     return -torch.where(values > 0.5, first, torch.logaddexp(arrival - logits, first))
 
 
+def conditional_change(
+    layer: Layer,
+    logits: Float[Tensor, "..."],
+    values: Float[Tensor, "..."],
+    perturbed: Float[Tensor, "..."],
+    change: Float[Tensor, "..."],
+) -> Float[Tensor, "..."]:
+    """Return what a change of the logits adds to :func:`perturb_given`, to first order, at fixed noise and values.
+
+    The noise is the one that gives ``perturbed``; it need not be known.
+
+    Args:
+        layer: what the variables are.
+        logits: ``[..., n]`` or ``[..., n, K]``, as all the others.
+        values: of the variables.
+        perturbed: logits with noise that led to the values.
+        change: of the logits.
+
+    Returns:
+        The change of the perturbed logits.
+    """
+    if isinstance(layer, BernoulliLayer):
+        signs = 2 * values - 1
+        return torch.sigmoid(signs * logits) * -torch.expm1(-signs * perturbed) * change
+    mean = (torch.softmax(logits, -1) * change).sum(-1, keepdim=True)
+    # The chosen one moves with the mean, those far below it with their own logits.
+    gap = perturbed - (values * perturbed).sum(-1, keepdim=True)
+    return -torch.expm1(gap) * change + gap.exp() * mean
+
+
 def relax(layer: Layer, perturbed: Float[Tensor, "..."], temperature: float | Tensor) -> Float[Tensor, "..."]:
     """Return ``sigmoid(perturbed / temperature)``, or the softmax for categorical variables."""
     scaled = perturbed / temperature

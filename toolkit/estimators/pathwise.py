@@ -101,11 +101,12 @@ def differentiate(
     *,
     operation: str,
     relaxed: bool = False,
+    argument: str = "f",
     weights: Float[Tensor, "..."] | None = None,
     required: bool = True,
     create_graph: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Differentiate costs that :func:`record_signals` returned.
+    """Differentiate costs that :func:`record_signals` returned, or another function of the values.
 
     Args:
         cost: one signal, ``[*leading, *batch]``.
@@ -113,6 +114,7 @@ def differentiate(
         wrt: what to differentiate with respect to.
         operation: the estimator's name, for errors.
         relaxed: whether the values lie between the variables' own, for errors.
+        argument: what the function is called, for errors.
         weights: of the single costs in the sum that is differentiated, broadcast; default: ones.
         required: whether a cost that depends on none of the values is an error; else the derivative is zero.
         create_graph: whether the derivative is to be differentiated again.
@@ -133,17 +135,17 @@ def differentiate(
             )
         except RuntimeError as error:
             if _is_broken_graph(error):
-                raise _not_differentiable(operation, str(error).splitlines()[0]) from error
+                raise _not_differentiable(operation, str(error).splitlines()[0], argument) from error
             raise
     if required and all(gradient is None for gradient in found[len(wrt) :]):
-        raise _not_differentiable(operation, "a cost that autograd cannot trace to the values")
+        raise _not_differentiable(operation, "a result that autograd cannot trace to the values", argument)
     gradients = tuple(
         torch.zeros_like(tensor) if gradient is None else gradient for tensor, gradient in zip(wrt, found, strict=False)
     )
     for gradient in gradients:
         if not torch.isfinite(gradient.detach().sum()) and not torch.isfinite(gradient).all():
             bad = "NaN" if torch.isnan(gradient).any() else "an infinite one"
-            raise argument_error(operation, "f", f"a cost whose derivative is finite {_place(relaxed)}", bad)
+            raise argument_error(operation, argument, f"a derivative that is finite {_place(relaxed)}", bad)
     return gradients
 
 
@@ -155,9 +157,9 @@ def _is_broken_graph(error: RuntimeError) -> bool:
     return any(sign in str(error) for sign in _SIGNS_OF_A_BROKEN_GRAPH)
 
 
-def _not_differentiable(operation: str, actual: str) -> Exception:
+def _not_differentiable(operation: str, actual: str, argument: str = "f") -> Exception:
     expected = (
-        "a cost that is differentiable with respect to the values: torch operations with a derivative, no comparison, "
-        "rounding to integers, detach() or NumPy"
+        "a function that is differentiable with respect to the values: torch operations with a derivative, no "
+        "comparison, rounding to integers, detach() or NumPy"
     )
-    return argument_error(operation, "f", expected, actual, kind=TypeError)
+    return argument_error(operation, argument, expected, actual, kind=TypeError)

@@ -1,0 +1,249 @@
+"""REBAR and RELAX: relaxations as control variates, so that the derivative of the cost helps and leaves no bias."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from toolkit.core.errors import reject, require
+from toolkit.estimators.conditional_noise import (
+    conditional_change,
+    perturb,
+    perturb_given,
+    relax,
+    require_temperature,
+)
+from toolkit.estimators.estimator import Estimator, Noise, Parts, single
+from toolkit.estimators.layers import Layer
+from toolkit.estimators.pathwise import attached, differentiate, record_signals
+from toolkit.estimators.problems import Problem
+
+
+class RelaxedControl(Estimator):
+    """The score function estimator with a control variate c on relaxed values.
+
+    ``[f(z) − c(ỹ)] score + ∂c(y) − ∂c(ỹ)``, derivatives with respect to the logits at fixed noise: y is relaxed with
+    the noise that gave z, ỹ with noise drawn given z. Any c that is differentiable leaves the expectation as it is.
+
+    The noise given z may be drawn afresh, or be the very noise that gave z (``tied``), which has the same law: then ỹ
+    equals y, only the derivatives differ, and one evaluation of c does for both.
+
+    In a chain each layer has a control variate of its own, given the sampled values before it: the layers after it
+    are relaxed too, driven by the noise that drove their values. That noise is the same in all three places and
+    independent of the layer's, so each layer's estimate is unbiased given everything else.
+    """
+
+    needs_gradient: ClassVar[bool] = True
+    temperature: float
+    scale: float
+    tied: bool
+
+    @property
+    @abstractmethod
+    def control(self) -> Callable[..., Tensor] | None:
+        """What is added to ``scale · f`` in the control variate."""
+
+    def draw(self, problem: Problem, n_samples: int, generator: torch.Generator) -> Noise:
+        """Draw ``"values"``, one tensor a layer, and ``"conditional"`` likewise: the noise given them, unless tied."""
+        values = problem.draw_noise((n_samples,), generator, "gumbel")
+        if self.tied:
+            return {"values": values}
+        return {"values": values, "conditional": problem.draw_noise((n_samples,), generator, "gumbel")}
+
+    def estimate(self, problem: Problem, noise: Noise) -> Parts:
+        """Compute the estimates at the estimator's temperature and scale."""
+        return self.controlled(problem, noise, self.temperature, self.scale if self.scale != 0 else None)
+
+    def controlled(
+        self,
+        problem: Problem,
+        noise: Noise,
+        temperature: float | Tensor,
+        scale: float | Tensor | None,
+        *,
+        create_graph: bool = False,
+    ) -> Parts:
+        """Compute estimates.
+
+        Args:
+            problem: the expectation.
+            noise: as :meth:`draw` returns it.
+            temperature: of the relaxation; a scalar tensor may require a gradient.
+            scale: of the cost in the control variate, likewise; ``None`` leaves the cost out, unevaluated.
+            create_graph: whether the contributions are to be differentiable with respect to temperature, scale and
+                the control variate's parameters.
+
+        Returns:
+            The parts; ``values`` are the samples, ``cost`` is the cost there.
+        """
+        with torch.no_grad():
+            values, logits = problem.sample(noise["values"], "gumbel")
+            signals = problem.signals(values, logits)
+            logits = tuple(made.expand_as(value) for made, value in zip(logits, values, strict=True))
+        contributions = []
+        for number, kind in enumerate(problem.layers):
+            with torch.enable_grad():
+                base = attached(logits[number])
+                perturbed = self._perturbed(kind, base, values[number], noise, number)
+                driven = [value.expand(len(perturbed), *value.shape) for value in values[:number]]
+                driven_logits = [made.expand(len(perturbed), *made.shape) for made in logits[: number + 1]]
+                driven.append(relax(kind, perturbed, temperature))
+                for later in range(number + 1, problem.depth):
+                    made = problem.logits(later, driven[-1])
+                    driven_logits.append(made)
+                    further = perturb(problem.layers[later], made, noise["values"][later])
+                    driven.append(relax(problem.layers[later], further, temperature))
+                control, slope = self._control_variate(
+                    problem, number, driven, driven_logits, base, scale, create_graph=create_graph
+                )
+                weight = (signals[number] - control)[(..., *(None,) * len(kind.shape))]
+                contribution = weight * kind.score(values[number], logits[number]) + slope
+            contributions.append(contribution if create_graph else contribution.detach())
+        return single(values, tuple(contributions), signals[0])
+
+    def expected_evaluations(self, problem: Problem) -> float:
+        """Return 1 + 2 L for L layers, 1 + L if tied; 1 if the cost has no part in the control variate."""
+        each = 1 if self.tied else 2
+        return 1.0 + each * problem.depth if self.scale != 0 else 1.0
+
+    def _perturbed(self, kind: Layer, logits: Tensor, values: Tensor, noise: Noise, number: int) -> Tensor:
+        """Return a layer's perturbed logits: given the values and not, ``[2, n_samples, …]``.
+
+        If tied ``[1, n_samples, …]``: the one number that both are, with the difference of the derivatives.
+        """
+        free = perturb(kind, logits, noise["values"][number])
+        if not self.tied:
+            return torch.stack((perturb_given(kind, logits, values, noise["conditional"][number]), free))
+        held = logits.detach()
+        return (free - conditional_change(kind, held, values, free.detach(), logits - held))[None]
+
+    def _control_variate(
+        self,
+        problem: Problem,
+        number: int,
+        values: list[Tensor],
+        logits: list[Tensor],
+        base: Tensor,
+        scale: float | Tensor | None,
+        *,
+        create_graph: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Return c(ỹ), ``[n_samples, *batch]``, and the derivative of c(y) − c(ỹ), like the logits."""
+        operation = type(self).__name__
+        required = number == 0
+        rows = len(values[number])
+        difference = base.new_tensor([-1.0, 1.0][-rows:]).reshape(rows, *(1,) * (len(problem.batch_shape) + 1))
+        control = base.new_zeros(())
+        slope = torch.zeros_like(base)
+        if scale is not None:
+            cost = record_signals(problem, values, logits, operation=operation, relaxed=True)[number]
+            (found,) = differentiate(
+                cost,
+                values,
+                [base],
+                operation=operation,
+                relaxed=True,
+                weights=difference,
+                required=required,
+                create_graph=create_graph,
+            )
+            control, slope = control + scale * cost[0], slope + scale * found
+        if self.control is not None:
+            free = self.control(*values)
+            shape = (rows, base.shape[0], *problem.batch_shape)
+            actual = tuple(free.shape) if isinstance(free, Tensor) else type(free).__name__
+            require(actual == shape, operation, "control_variate", f"a number for each sample: {shape}", actual)
+            (found,) = differentiate(
+                free,
+                values,
+                [base],
+                operation=operation,
+                relaxed=True,
+                argument="control_variate",
+                weights=difference,
+                required=required,
+                create_graph=create_graph,
+            )
+            control, slope = control + free[0], slope + found
+        return control, slope
+
+
+@dataclass(frozen=True)
+class REBAR(RelaxedControl):
+    """The score function estimator with the relaxed cost as its control variate; unbiased at any setting.
+
+    ``[f(z) − η f(ỹ)] score + η ∂f(y) − η ∂f(ỹ)``, see :class:`RelaxedControl`; ``y = sigmoid((logit + L)/τ)`` for
+    Bernoulli variables, ``y = softmax((logits + G)/τ)`` for categorical ones. One layer takes 3 evaluations and a
+    derivative, L layers 1 + 2 L (tied: 2 and 1 + L). The cost needs a meaning between the values.
+    :func:`toolkit.estimators.tuning.tune` finds temperature and scale.
+
+    Attributes:
+        temperature: τ > 0 of the relaxation.
+        scale: η of the control variate; 0 leaves the plain score function estimator.
+        tied: whether the noise given the sample is the noise that led to it: fewer evaluations, some more variance.
+    """
+
+    temperature: float = 0.5
+    scale: float = 1.0
+    tied: bool = False
+
+    title: ClassVar[str] = "REBAR"
+    reference: ClassVar[str] = "Tucker et al. 2017, arXiv 1703.07370"
+
+    def __post_init__(self) -> None:
+        require_temperature("REBAR", self.temperature)
+        _require_scale("REBAR", self.scale)
+
+    @property
+    def control(self) -> None:
+        """Nothing beside the cost."""
+        return None
+
+
+@dataclass(frozen=True)
+class RELAX(RelaxedControl):
+    """REBAR with a free function added to its control variate: ``c(y) = scale · f(y) + control_variate(y)``.
+
+    See :class:`RelaxedControl`. The function is usually a small network
+    (:class:`toolkit.estimators.tuning.ControlVariate`) that :func:`toolkit.estimators.tuning.tune` trains to lower the
+    variance. With ``scale = 0`` the cost is evaluated once, at the sample, and may be a black box without derivatives;
+    else one layer takes 3 evaluations, L layers 1 + 2 L (tied: 2 and 1 + L).
+
+    Attributes:
+        control_variate: takes the values of all the layers like the cost, sampled ones and relaxed ones, with any
+            leading axes, and returns ``[*leading, *batch]``, differentiable. ``None``: nothing is added.
+        temperature: τ > 0 of the relaxation.
+        scale: of the cost in the control variate.
+        tied: as for :class:`REBAR`.
+    """
+
+    control_variate: Callable[..., Tensor] | None = None
+    temperature: float = 0.5
+    scale: float = 1.0
+    tied: bool = False
+
+    title: ClassVar[str] = "RELAX"
+    reference: ClassVar[str] = "Grathwohl et al. 2018, arXiv 1711.00123"
+
+    def __post_init__(self) -> None:
+        require_temperature("RELAX", self.temperature)
+        _require_scale("RELAX", self.scale)
+        if self.control_variate is not None and not callable(self.control_variate):
+            actual = type(self.control_variate).__name__
+            reject("RELAX", "control_variate", "a function of the values, or None", actual, kind=TypeError)
+
+    @property
+    def control(self) -> Callable[..., Tensor] | None:
+        """The free function."""
+        return self.control_variate
+
+
+def _require_scale(operation: str, scale: Any) -> None:
+    if isinstance(scale, bool) or not isinstance(scale, Real):
+        reject(operation, "scale", "a number", type(scale).__name__, kind=TypeError)
+    require(math.isfinite(float(scale)), operation, "scale", "a finite number", scale)
