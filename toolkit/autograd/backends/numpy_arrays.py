@@ -12,6 +12,7 @@ import numpy as np
 from toolkit.autograd.backends.numpy_like import BITS, NumPyLikeBackend
 
 _INT64 = np.dtype(np.int64)
+_FEW = 16
 _MANY = 4096
 _add: Any = np.add.reduce
 _maximum: Any = np.maximum.reduce
@@ -57,7 +58,11 @@ class NumPyBackend(NumPyLikeBackend):
     def log_softmax(self, x: Any, axis: int) -> Any:
         if 0 in x.shape or x.dtype.char == "e":
             return super().log_softmax(x, axis)
-        highest = _maximum(x, axis, None, None, True)
+        if axis == 1 and len(x.shape) == 2:
+            # Where it stands and what stands there: two to three times as quick as the maximum of many short rows.
+            highest = x.take(_row_starts(*x.shape) + x.argmax(1))[:, None]
+        else:
+            highest = _maximum(x, axis, None, None, True)
         # An infinity less itself is NaN, which NumPy would warn of. To tell it not to takes as long as to look first.
         if np.count_nonzero(np.isfinite(highest)) == highest.size:
             return _log_softmax(x, axis, highest)
@@ -97,11 +102,16 @@ class NumPyBackend(NumPyLikeBackend):
 def _log_softmax(x: Any, axis: int, highest: Any) -> Any:
     lowered = x - highest
     raised = np.exp(lowered)
-    if axis == 1 and len(x.shape) == 2 and x.shape[1] <= _MANY:
-        # A product with ones is a sum in half the time.
-        lowered -= np.log(raised.dot(_known_ones(x.shape[1], x.dtype)))[:, None]
-    else:
+    length = x.shape[axis]
+    if axis != 1 or len(x.shape) != 2 or length > _MANY:
         lowered -= np.log(_add(raised, axis, None, None, True))
+    elif length > _FEW:
+        # A product with ones is a sum in half the time.
+        lowered -= np.log(raised.dot(_known_ones(length, x.dtype)))[:, None]
+    else:
+        # With a square of ones each sum comes once an element: more logarithms, but no broadcast over short rows.
+        sums = raised.dot(_known_square(length, x.dtype))
+        lowered -= np.log(sums, sums)
     return lowered
 
 
@@ -126,6 +136,11 @@ def _row_starts(rows: int, columns: int) -> np.ndarray:
 @functools.lru_cache(maxsize=64)
 def _known_ones(count: int, dtype: Any) -> np.ndarray:
     return _constant(np.ones(count, dtype))
+
+
+@functools.lru_cache(maxsize=64)
+def _known_square(count: int, dtype: Any) -> np.ndarray:
+    return _constant(np.ones((count, count), dtype))
 
 
 @functools.lru_cache(maxsize=64)
