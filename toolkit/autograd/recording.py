@@ -137,32 +137,36 @@ def apply_product(operation: Operation, x: Variable, weight: Variable, bias: Var
     mode = config.mode
     left = x.data
     right = weight.data
-    third = left if bias is None else bias.data
     array_type = type(left)
-    dtype = left.dtype
-    on_torch = array_type is _Tensor
-    if (
-        mode == WATCH
-        or right.dtype is not dtype
-        or third.dtype is not dtype
-        or type(right) is not array_type
-        or type(third) is not array_type
-        or (not (left.device == right.device == third.device) if on_torch else array_type is not _ndarray)
-    ):
-        return apply(operation, (x, weight) if bias is None else (x, weight, bias))
-    kernel = operation.kernels[array_type]
-    try:
-        output = kernel(left, right) if bias is None else kernel(left, right, third)
-    except Exception as error:
-        _refuse(operation, (left, right) if bias is None else (left, right, third), error)
     by_left = x.node
     by_right = weight.node
-    parents = (by_left, by_right) if bias is None else (by_left, by_right, bias.node)
+    if bias is None:
+        arrays: tuple = (left, right)
+        parents: tuple = (by_left, by_right)
+        third = left
+    else:
+        third = bias.data
+        arrays = (left, right, third)
+        parents = (by_left, by_right, bias.node)
+    if (
+        mode == WATCH
+        or not (array_type is type(right) is type(third))
+        or not (left.dtype is right.dtype is third.dtype)
+        or (
+            array_type is not _ndarray
+            and (array_type is not _Tensor or not (left.device == right.device == third.device))
+        )
+    ):
+        return apply(operation, (x, weight) if bias is None else (x, weight, bias))
+    try:
+        output = operation.kernels[array_type](*arrays)
+    except Exception as error:
+        _refuse(operation, arrays, error)
     if mode or not any(parents):
         return _result(output, None)
     kept = (None if by_right is None else left, None if by_left is None else right)
     version: int | None = None
-    if on_torch:
+    if array_type is _Tensor:
         try:
             version = (0 if by_right is None else left._version) + (0 if by_left is None else right._version)
         except RuntimeError:

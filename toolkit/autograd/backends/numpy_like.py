@@ -36,7 +36,7 @@ _SAME_NAME = [
 ]
 
 
-BITS = {2: np.int16, 4: np.int32, 8: np.int64}
+BITS = {2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 
 class NumPyLikeBackend(NeuralNumPy, Backend):
