@@ -18,6 +18,7 @@ from toolkit.estimators.conditional_noise import (
     relax,
     require_temperature,
 )
+from toolkit.estimators.control_network import ControlVariate
 from toolkit.estimators.estimator import Estimator, Noise, Parts, single
 from toolkit.estimators.layers import Layer
 from toolkit.estimators.pathwise import attached, differentiate, record_signals
@@ -180,7 +181,7 @@ class REBAR(RelaxedControl):
     ``[f(z) − η f(ỹ)] score + η ∂f(y) − η ∂f(ỹ)``, see :class:`RelaxedControl`; ``y = sigmoid((logit + L)/τ)`` for
     Bernoulli variables, ``y = softmax((logits + G)/τ)`` for categorical ones. One layer takes 3 evaluations and a
     derivative, L layers 1 + 2 L (tied: 2 and 1 + L). The cost needs a meaning between the values.
-    :func:`toolkit.estimators.tuning.tune` finds temperature and scale.
+    :func:`~toolkit.estimators.tuning.tune` finds temperature and scale.
 
     Attributes:
         temperature: τ > 0 of the relaxation.
@@ -210,9 +211,9 @@ class RELAX(RelaxedControl):
     """REBAR with a free function added to its control variate: ``c(y) = scale · f(y) + control_variate(y)``.
 
     See :class:`RelaxedControl`. The function is usually a small network
-    (:class:`toolkit.estimators.tuning.ControlVariate`) that :func:`toolkit.estimators.tuning.tune` trains to lower the
-    variance. With ``scale = 0`` the cost is evaluated once, at the sample, and may be a black box without derivatives;
-    else one layer takes 3 evaluations, L layers 1 + 2 L (tied: 2 and 1 + L).
+    (:class:`~toolkit.estimators.control_network.ControlVariate`), trained by :func:`~toolkit.estimators.tuning.tune` to
+    lower the variance. With ``scale = 0`` the cost is evaluated once, at the sample, and may be a black box without
+    derivatives; else one layer takes 3 evaluations, L layers 1 + 2 L (tied: 2 and 1 + L).
 
     Attributes:
         control_variate: takes the values of all the layers like the cost, sampled ones and relaxed ones, with any
@@ -236,6 +237,14 @@ class RELAX(RelaxedControl):
         if self.control_variate is not None and not callable(self.control_variate):
             actual = type(self.control_variate).__name__
             reject("RELAX", "control_variate", "a function of the values, or None", actual, kind=TypeError)
+
+    @classmethod
+    def sized_for(cls, problem: Problem) -> "RELAX":
+        """Return an estimator with a network of the problem's sizes.
+
+        Until :func:`~toolkit.estimators.tuning.tune` has trained it, it adds nothing to the cost.
+        """
+        return cls(ControlVariate(problem))
 
     @property
     def control(self) -> Callable[..., Tensor] | None:
