@@ -46,7 +46,7 @@ class Factorized(Problem):
         """Return the logits as they were given."""
         return self._logits
 
-    def compute_signals(self, values: Values, logits: Values) -> tuple[Tensor, ...]:
+    def compute_signals(self, values: Values, logits: Values) -> tuple[Any, ...]:
         """Return the cost."""
         return (self.f(values[0]),)
 
@@ -115,7 +115,7 @@ class Layered(Problem):
         )
         return logits
 
-    def compute_signals(self, values: Values, logits: Values) -> tuple[Tensor, ...]:
+    def compute_signals(self, values: Values, logits: Values) -> tuple[Any, ...]:
         """Return the cost, the same for each layer."""
         return (self.f(*values),) * self.depth
 

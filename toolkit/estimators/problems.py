@@ -61,7 +61,7 @@ class Problem(ABC):
         """
 
     @abstractmethod
-    def compute_signals(self, values: Values, logits: Values) -> tuple[Tensor, ...]:
+    def compute_signals(self, values: Values, logits: Values) -> tuple[Any, ...]:
         """Compute the cost once for each layer, without what that layer cannot change.
 
         Args:
@@ -71,6 +71,7 @@ class Problem(ABC):
         Returns:
             One tensor a layer, ``[*leading, *batch]``. The first is the whole cost; a later one may leave out terms
             that neither its layer nor one after it changes: the gradient is the same in expectation, with less noise.
+            What a caller's function returned comes unchecked; :meth:`signals` checks it.
         """
 
     def compute_direct(self, values: Values) -> Float[Tensor, "..."] | None:

@@ -35,6 +35,7 @@ class Report:
         seconds: CPU time for one sample of the whole batch (on a GPU wall time), when drawn in blocks.
         unbiased: what the estimator claims.
         examples: the size of the batch.
+        rounding: differences from the truth, relative to 1 + the truth, that are rounding and not bias.
     """
 
     estimator: str
@@ -49,6 +50,7 @@ class Report:
     seconds: float
     unbiased: bool
     examples: int = 1
+    rounding: float = 1e-12
 
     @property
     def bias(self) -> tuple[Tensor, ...] | None:
@@ -65,7 +67,7 @@ class Report:
         found = []
         for bias, error, truth in zip(self.bias, self.standard_error, self.exact, strict=True):
             # A sample without variance differs from the truth by the rounding of its sum, whatever its standard error.
-            rounding = 1e-10 * (1 + truth.abs())
+            rounding = self.rounding * (1 + truth.abs())
             found.append(torch.where(bias.abs() <= rounding, 0.0, bias / error))
         return tuple(found)
 
@@ -177,6 +179,7 @@ def report(
             "evaluations": evaluations / n_samples,
             "seconds": seconds / n_samples,
             "unbiased": estimator.unbiased,
+            "rounding": 1000 * torch.finfo(problem.dtype).eps,
             "examples": problem.batch_shape.numel(),
         }
     )

@@ -39,3 +39,34 @@ def training_the_chainer_way() -> Prediction:
         answer="about twice as long",
         explanation="To ask takes longer than to add ten numbers; what a tape does at every operation has to be cheap.",
     )
+
+
+def gradients_through_coin_flips() -> Prediction:
+    """Ask how far the optimal estimator is ahead at equal cost, for ``03_gradients_through_coin_flips``."""
+    return predict(
+        "Twelve coins decide a cost together. One estimate turns each coin over in turn: with the toss itself 13 "
+        "evaluations of the cost. Another takes 13 independent tosses and compares each with the mean of the others. "
+        "How much less does the first one scatter?",
+        [
+            "its variance is less than a tenth",
+            "its variance is about half",
+            "its variance is about a fifth smaller",
+            "it scatters more",
+        ],
+        answer="its variance is about a fifth smaller",
+        explanation="Per sample, flips are far better than a toss; thirteen tosses that serve each other nearly make up "
+        "for it.",
+    )
+
+
+def sigmoid_belief_networks() -> Prediction:
+    """Ask whether a quieter gradient makes a better model, for ``04_sigmoid_belief_networks``."""
+    return predict(
+        "Two networks with 64 binary latent variables learn the same digits for the same number of steps. One gets "
+        "gradients whose variance is about a thousand times smaller. By how much is its bound on the log likelihood "
+        "better, in nats an image? A bound of a net that has learnt nothing is near −44.",
+        ["by more than 10 nats", "by about 5 nats", "by 1 or 2 nats", "not measurably"],
+        answer="by 1 or 2 nats",
+        explanation="Small steps average the noise away; what is left of it costs something, and less than its size "
+        "suggests.",
+    )

@@ -1,0 +1,30 @@
+"""The estimators of the package in one table: what each is, asks and costs."""
+
+from toolkit import estimators
+from toolkit.lessons import table
+from toolkit.lessons.tables import Table
+
+_KINDS = {"bernoulli": "coins", "categorical": "K values"}
+
+
+def estimators_at_a_glance() -> Table:
+    """Return a table of the registry: name, for what it is defined, whether it is biased, needs a gradient, its price."""
+    rows = [
+        [
+            entry.title,
+            _objective(entry),
+            " and ".join(_KINDS[kind] for kind in sorted(entry.kind.variables)),
+            "any" if entry.kind.deep else "one",
+            "yes" if entry.needs_gradient else "no",
+            entry.evaluations,
+        ]
+        for entry in estimators.entries()
+    ]
+    headers = ["estimator", "unbiased", "variables", "layers", "gradient of f", "evaluations"]
+    return table(headers, rows, caption="N variables in all, K values each, L layers")
+
+
+def _objective(entry: estimators.Entry) -> str:
+    if not entry.unbiased:
+        return "no"
+    return "yes" if entry.kind.objective == "expected cost" else f"for the {entry.kind.objective}"
