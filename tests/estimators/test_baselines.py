@@ -10,10 +10,11 @@ from torch import Tensor
 
 from tests.estimators.configurations import moments
 from tests.estimators.problems import PROBLEMS, bernoulli_chain, categorical_chain, one_bit, six_bits, waves
-from toolkit.estimators.baselines import Baseline, Constant, InputDependent, MovingAverage
+from toolkit.estimators.baselines import Baseline, Constant, MovingAverage
 from toolkit.estimators.chains import Factorized, Layered
 from toolkit.estimators.estimator import GradientSamples
 from toolkit.estimators.exact import enumerate_values, exact
+from toolkit.estimators.input_dependent import InputDependent
 from toolkit.estimators.likelihood_ratio import LikelihoodRatio
 from toolkit.estimators.multi_sample import LeaveOneOut
 from toolkit.estimators.problems import Problem

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from tests.estimators.configurations import moments, twelve_bits
 from tests.estimators.problems import PROBLEMS, bernoulli_chain, categorical_chain, one_bit, waves
-from toolkit.estimators.baselines import Constant, InputDependent, MovingAverage
+from toolkit.estimators.baselines import Constant, MovingAverage
 from toolkit.estimators.chains import Factorized, Layered
 from toolkit.estimators.estimator import surrogate
 from toolkit.estimators.exact import exact
+from toolkit.estimators.input_dependent import InputDependent
 from toolkit.estimators.muprop import MuProp
 from toolkit.estimators.problems import Values
 

@@ -22,7 +22,7 @@ class LikelihoodRatio(Estimator):
     evaluation; Bernoulli and categorical variables, any depth.
 
     Williams (1992), Simple statistical gradient-following algorithms for connectionist reinforcement learning. With
-    :class:`~toolkit.estimators.baselines.InputDependent` it is NVIL (arXiv 1402.0030).
+    :class:`~toolkit.estimators.input_dependent.InputDependent` it is NVIL (arXiv 1402.0030).
 
     Attributes:
         baseline: what is subtracted; ``None`` for nothing. One that learns is an object of its own that the estimator
