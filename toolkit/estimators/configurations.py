@@ -9,8 +9,25 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from toolkit.core.errors import argument_error
 from toolkit.estimators.layers import BernoulliLayer, Layer
 from toolkit.estimators.problems import Problem
+
+MOST_CONFIGURATIONS = 2**16
+
+
+def require_enumerable(problem: Problem, operation: str) -> int:
+    """Return the number of joint configurations, or complain on behalf of ``operation``.
+
+    Raises:
+        ValueError: there are more than 2**16.
+    """
+    total = configuration_count(problem)
+    if total > MOST_CONFIGURATIONS:
+        expected = f"at most 2**16 = {MOST_CONFIGURATIONS:,} joint configurations to enumerate"
+        actual = " · ".join(f"{layer.arity}**{layer.size}" for layer in problem.layers) + " of them"
+        raise argument_error(operation, "problem", expected, actual)
+    return total
 
 
 def configuration_count(problem: Problem) -> int:
@@ -107,9 +124,9 @@ def _joint_log_probs(problem: Problem) -> Float[Tensor, "..."]:
             single = torch.stack((functional.logsigmoid(-logits), functional.logsigmoid(logits)), -1)
         else:
             single = torch.log_softmax(logits, -1)
-        together = single[..., 0, :]
-        for variable in range(1, layer.size):
-            together = (together[..., :, None] + single[..., variable, None, :]).flatten(-2)
+        together, *others = single.unbind(-2)
+        for variable in others:
+            together = (together.unsqueeze(-1) + variable.unsqueeze(-2)).flatten(-2)
         # [*batch, all earlier layers but the last, the last one] + [*batch, 1, the last one, this one]
         joint = (joint[..., None] + together.movedim(0, -2).unsqueeze(-3)).flatten(-3, -2)
         index = torch.arange(layer.arity**layer.size, device=problem.device).reshape(-1, *(1,) * len(batch))

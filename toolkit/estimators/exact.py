@@ -7,12 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.core.errors import require
+from toolkit.estimators.configurations import configuration_count, require_enumerable
 from toolkit.estimators.estimator import Estimator, Noise, Parts
-from toolkit.estimators.layers import Layer
 from toolkit.estimators.problems import Problem
-
-MOST_CONFIGURATIONS = 2**16
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,11 +49,7 @@ def enumerate_values(problem: Problem, operation: str = "enumerate_values") -> t
         ValueError: there are more than 2**16 configurations.
     """
     counts = [layer.arity**layer.size for layer in problem.layers]
-    total = 1
-    for count in counts:
-        total *= count
-    expected = f"at most 2**16 = {MOST_CONFIGURATIONS:,} joint configurations to enumerate"
-    require(total <= MOST_CONFIGURATIONS, operation, "problem", expected, f"{_product_of(problem.layers)} of them")
+    total = require_enumerable(problem, operation)
     found = []
     repeat = total
     for layer, count in zip(problem.layers, counts, strict=True):
@@ -131,7 +124,7 @@ class Enumeration(Estimator):
     def check(self, problem: Problem) -> None:
         """Refuse problems with more than 2**16 configurations."""
         super().check(problem)
-        enumerate_values(problem, "Enumeration")
+        require_enumerable(problem, "Enumeration")
 
     def draw(self, problem: Problem, n_samples: int, generator: torch.Generator) -> Noise:
         """Draw nothing but the number of samples: a tensor of that length."""
@@ -163,15 +156,8 @@ class Enumeration(Estimator):
 
     def expected_evaluations(self, problem: Problem) -> float:
         """Return the number of configurations."""
-        total = 1
-        for layer in problem.layers:
-            total *= layer.arity**layer.size
-        return float(total)
+        return float(configuration_count(problem))
 
 
 def _repeated(tensor: Tensor, n_samples: int) -> Tensor:
     return tensor[:, None].expand(len(tensor), n_samples, *tensor.shape[1:])
-
-
-def _product_of(layers: tuple[Layer, ...]) -> str:
-    return " · ".join(f"{layer.arity}**{layer.size}" for layer in layers)

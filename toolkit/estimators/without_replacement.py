@@ -12,10 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.core.errors import argument_error, reject, require
-from toolkit.estimators.configurations import ConfigurationTable, configuration_count
+from toolkit.core.errors import reject, require
+from toolkit.estimators.configurations import ConfigurationTable, configuration_count, require_enumerable
 from toolkit.estimators.estimator import Estimator, Noise, Parts
-from toolkit.estimators.exact import MOST_CONFIGURATIONS
 from toolkit.estimators.layers import draw_open_uniform
 from toolkit.estimators.problems import Problem
 
@@ -36,10 +35,7 @@ class _WithoutReplacement(Estimator):
     def check(self, problem: Problem) -> None:
         """Refuse problems with more than 2**16 joint configurations."""
         super().check(problem)
-        if configuration_count(problem) > MOST_CONFIGURATIONS:
-            expected = f"at most 2**16 = {MOST_CONFIGURATIONS:,} joint configurations, since all variables are one"
-            actual = " · ".join(f"{layer.arity}**{layer.size}" for layer in problem.layers) + " of them"
-            raise argument_error(type(self).__name__, "problem", expected, actual)
+        require_enumerable(problem, type(self).__name__)
 
 
 @dataclass(frozen=True)
