@@ -29,21 +29,22 @@ def unary(operation: Operation) -> Any:
         if mode == WATCH or not isinstance(x, Variable):
             return apply(operation, (x,))
         array = x.data
+        array_type = type(array)
         try:
-            output = kernels[type(array)](array)
+            output = kernels[array_type](array)
         except Exception as error:
             _refuse(operation, (array,), error)
-        if type(output) is not type(array):
-            output = backend_of_type(type(array)).as_array(output, array)
+        if type(output) is not array_type:
+            output = backend_of_type(array_type).as_array(output, array)
         parent = x.node
         if parent is None or mode:
             return _result(output, None)
         try:
             if keeps_output:
-                version = output._version if type(output) is _Tensor else None
+                version = output._version if array_type is _Tensor else None
                 return _recorded(output, operation, (parent,), (output,), None, version)
             if keeps_input:
-                version = array._version if type(array) is _Tensor else None
+                version = array._version if array_type is _Tensor else None
                 return _recorded(output, operation, (parent,), (array,), None, version)
         except RuntimeError:
             # A tensor made in torch.inference_mode counts no writes.
