@@ -261,5 +261,8 @@ def test_refusals(kind: type[LeaveOneOut] | type[VIMCO]) -> None:
         kind(True)
     with pytest.raises(ValueError, match="tuples"):
         exact_bound(six_bits(), 4)
+    with pytest.raises(ValueError, match="tuples"):
+        exact_bound(one_bit(), 10**9)
+    assert exact_bound(one_bit(), 20).configurations == 2**20
     with pytest.raises(ValueError, match=">= 1"):
         exact_bound(one_bit(), 0)

@@ -86,9 +86,9 @@ class SelfCritical(Estimator):
     before; no draw enters, so the baseline cannot bias the estimate. Two evaluations.
 
     With ``from_parents`` each layer's greedy pass starts from the sampled values of the layers before, which the
-    layer's score is given anyway: still unbiased, and the baseline follows what has been drawn so far. That takes a
-    pass for each layer, ``1 + L`` evaluations. For one layer the two are the same. Bernoulli and categorical
-    variables, any depth.
+    layer's score is given anyway: still unbiased, and the baseline follows what has been drawn so far, which mostly but
+    not always leaves less variance. That takes a pass for each layer, ``1 + L`` evaluations. For one layer the two are
+    the same. Bernoulli and categorical variables, any depth.
 
     Rennie et al. 2017, arXiv 1612.00563 (one greedy pass).
 

@@ -147,7 +147,9 @@ def exact_bound(problem: Problem, n: int) -> Exact:
     found = enumerate_values(problem, "exact_bound")
     count = len(found[0])
     expected = f"at most 2**20 = {MOST_TUPLES:,} tuples of configurations to enumerate"
-    require(count**n <= MOST_TUPLES, "exact_bound", "n", expected, f"{count}**{n}")
+    # A configuration has two values at least, so a large n is refused before its power is taken.
+    few = n < MOST_TUPLES.bit_length() and count**n <= MOST_TUPLES
+    require(few, "exact_bound", "n", expected, f"{count}**{n}")
     values = tuple(
         value.expand(count, *problem.batch_shape, *layer.shape)
         for value, layer in zip(found, problem.layers, strict=True)
