@@ -161,24 +161,25 @@ def _paired(
         return (left * right).sum(1)
     left, right = (part.reshape(rows, here, -1, examples) for part in (left, right))
     total = torch.zeros(rows, examples, dtype=left.dtype, device=left.device)
-    below = torch.arange(here, device=left.device).repeat(rows)
-    for chosen in range(here):
-        values = table.chosen[chosen].argmax(-1)
-        # Probability that the left run has this configuration and the right run each of all.
-        weights = torch.ones(rows, examples, 1, dtype=left.dtype, device=left.device)
+    every = torch.arange(here, device=left.device)
+    for block in every.split(max(1, _BLOCK // max(1, right.numel()))):
+        values, width = table.chosen[block].argmax(-1), len(block)
+        # Probability that the left run has one of these configurations and the right run any.
+        weights = torch.ones(rows, examples, width, 1, dtype=left.dtype, device=left.device)
         for variable in range(size):
-            weights = (weights[..., None] * joint[:, :, variable, values[variable], None]).flatten(-2)
+            factor = joint[:, :, variable, values[:, variable]]
+            weights = (weights[..., None] * factor[..., None, :]).flatten(-2)
         product = _paired(
             layers[1:],
             tables[1:],
-            left[:, chosen, None].expand(-1, here, -1, -1).flatten(0, 1),
-            right.flatten(0, 1),
-            torch.full_like(below, chosen),
-            below,
+            left[:, block, None].expand(-1, -1, here, -1, -1).flatten(0, 2),
+            right[:, None].expand(-1, width, -1, -1, -1).flatten(0, 2),
+            block.repeat_interleave(here).repeat(rows),
+            every.repeat(rows * width),
             coupling,
             noise,
         )
-        total = total + torch.einsum("reh,rhe->re", weights, product.reshape(rows, here, examples))
+        total = total + torch.einsum("rewh,rwhe->re", weights, product.reshape(rows, width, here, examples))
     return total
 
 
