@@ -219,7 +219,7 @@ def test_variances_of_the_twelve_bit_function() -> None:
     exact_pairs = variance_of_pairs(problem).sum().item()
     _, variances, _ = moments(LeaveOneOut(2), six_bits(), 2)
     torch.testing.assert_close(variances[0], variance_of_pairs(six_bits()))
-    assert exact_pairs == pytest.approx(19.70, abs=0.25)
+    assert exact_pairs == pytest.approx(19.535, abs=1e-3)
     generator = torch.Generator().manual_seed(0)
     found = LeaveOneOut(2)(problem, 100_000, generator).variance()[0].sum().item()
     assert found == pytest.approx(exact_pairs, rel=0.03)
