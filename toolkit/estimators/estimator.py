@@ -245,8 +245,13 @@ def surrogate(problem: Problem, samples: GradientSamples, *, through_cost: bool 
 
 
 def _with_direct_gradient(problem: Problem, parts: Parts) -> Parts:
-    added = []
-    for layer, contributions in enumerate(parts.contributions):
-        direct = problem.direct_gradient(layer, parts.values[layer - 1] if layer else None)
-        added.append(contributions if direct is None else contributions + direct / len(contributions))
+    direct = [
+        problem.direct_gradient(layer, parts.values[layer - 1] if layer else None) for layer in range(problem.depth)
+    ]
+    if all(part is None for part in direct):
+        return parts
+    added = (
+        contributions if part is None else contributions + part / len(contributions)
+        for contributions, part in zip(parts.contributions, direct, strict=True)
+    )
     return replace(parts, contributions=tuple(added))

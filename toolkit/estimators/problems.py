@@ -6,6 +6,7 @@ are counted where they happen and no estimator can misstate its price.
 """
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -112,12 +113,15 @@ class Problem(ABC):
             TypeError: it is no floating tensor.
         """
         signals = self.compute_signals(values, logits)
-        leading = torch.broadcast_shapes(
-            *(value.shape[: value.ndim - len(layer.shape)] for value, layer in zip(values, self.layers, strict=True))
-        )
-        checked = tuple(self._check(signal, leading) for signal in signals)
+        shapes = {v.shape[: v.ndim - len(layer.shape)] for v, layer in zip(values, self.layers, strict=True)}
+        # The usual case apart: torch's function for it takes longer than a cheap cost.
+        leading = shapes.pop() if len(shapes) == 1 else torch.broadcast_shapes(*shapes)
+        checked: list[Tensor] = []
+        for number, signal in enumerate(signals):
+            known = number and signal is signals[number - 1]
+            checked.append(checked[-1] if known else self._check(signal, leading))
         self.count(leading, shared_by=shared_by)
-        return checked
+        return tuple(checked)
 
     def count(self, leading: Sequence[int], *, shared_by: int = 1) -> None:
         """Count one evaluation for each entry of a tensor of costs of this shape, batch axes included."""
@@ -322,7 +326,7 @@ class Problem(ABC):
             expected = f"a cost for each sample and example: shape {tuple(leading)} for values of "
             raise argument_error(operation, "f", expected + "those leading axes", tuple(cost.shape))
         # One number crosses from the device; a sum is finite unless an entry is not (or it overflows: look again).
-        if not torch.isfinite(cost.detach().sum()) and not torch.isfinite(cost).all():
+        if not math.isfinite(cost.detach().sum().item()) and not torch.isfinite(cost).all():
             bad = "NaN" if torch.isnan(cost).any() else "an infinite value"
             raise argument_error(operation, "f", "finite costs", bad)
-        return cost.to(self.dtype)
+        return cost if cost.dtype is self.dtype else cost.to(self.dtype)
