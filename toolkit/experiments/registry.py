@@ -38,6 +38,11 @@ _LISTINGS = (
         "What each decision in a tape's design costs, in microseconds an operation",
         "toolkit.experiments.tape_designs",
     ),
+    Listing(
+        "sbn",
+        "Does less variance train better models? Sigmoid belief networks, one gradient estimator after another",
+        "toolkit.experiments.sbn",
+    ),
 )
 
 
