@@ -130,8 +130,8 @@ class DisARM(_AntitheticPairs):
     decides whether it takes its j-th value if it took none before, with the logit ``l_j − log Σ_{i>j} exp(l_i)``. All
     the coins have antithetic pairs at once. A coin that both members toss weighs as above; one that only a single
     member tosses, the other having its value already, weighs half its score; the gradient goes back to the ``K`` logits
-    by the chain rule. The values are taken from the least to the most probable: then no coin's probability exceeds ½,
-    so no two antithetic coins are both 1, and the pair has different values as often as a stick allows.
+    by the chain rule. The values are tried from the least to the most probable: then no coin's probability exceeds ½,
+    so no two antithetic coins are both 1, and the pair agrees only where both reach the last value.
 
     Attributes:
         pairs: independent samples whose mean is one sample.
