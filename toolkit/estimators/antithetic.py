@@ -33,7 +33,7 @@ class _AntitheticPairs(Estimator):
 
     Attributes:
         pairs: independent samples whose mean is one sample.
-        fresh: whether the mirrored member draws the later layers with noise of its own, as the papers do, or with the
+        fresh: whether the mirrored member draws the later layers with noise of its own, or with the
             trajectory's (the default). Both are unbiased; which of them varies less depends on the problem.
     """
 
