@@ -263,6 +263,16 @@ def test_parameters_of_the_problem_and_of_the_network_are_left_alone():
     assert all(parameter.grad is None for parameter in control.parameters())
 
 
+@pytest.mark.parametrize("which", range(4))
+def test_where_nothing_is_recorded(which: int):
+    problem = categorical_chain()
+    estimator = settings(problem)[which]
+    expected = estimator(problem, 3, generator(16)).gradients
+    with torch.inference_mode():
+        found = estimator(problem, 3, generator(16)).gradients
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 # Refusals
 
 

@@ -411,6 +411,15 @@ def test_costs_without_a_derivative_are_refused(estimator: Estimator):
         estimator(array, 2)
 
 
+@pytest.mark.parametrize("estimator", ALL, ids=NAMES)
+def test_where_nothing_is_recorded(estimator: Estimator):
+    problem = bernoulli_chain()
+    expected = estimator(problem, 3, generator(16)).gradients
+    with torch.inference_mode():
+        found = estimator(problem, 3, generator(16)).gradients
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 def test_costs_that_break_between_the_values_are_refused():
     problem = Factorized(torch.zeros(3), lambda z: torch.where(z == z.round(), z, torch.nan).sum(-1))
     with pytest.raises(ValueError, match=r"GumbelSoftmax: bad argument 'f'\n.*between the values"):

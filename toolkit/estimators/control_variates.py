@@ -21,7 +21,7 @@ from toolkit.estimators.conditional_noise import (
 from toolkit.estimators.control_network import ControlVariate
 from toolkit.estimators.estimator import Estimator, Noise, Parts, single
 from toolkit.estimators.layers import Layer
-from toolkit.estimators.pathwise import attached, differentiate, record_signals
+from toolkit.estimators.pathwise import attached, differentiate, record_signals, recording
 from toolkit.estimators.problems import Problem
 
 
@@ -82,13 +82,13 @@ class RelaxedControl(Estimator):
         Returns:
             The parts; ``values`` are the samples, ``cost`` is the cost there.
         """
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             values, logits = problem.sample(noise["values"], "gumbel")
             signals = problem.signals(values, logits)
             logits = tuple(made.expand_as(value) for made, value in zip(logits, values, strict=True))
         contributions = []
         for number, kind in enumerate(problem.layers):
-            with torch.enable_grad():
+            with recording():
                 base = attached(logits[number])
                 perturbed = self._perturbed(kind, base, values[number], noise, number)
                 driven = [value.expand(len(perturbed), *value.shape) for value in values[:number]]
@@ -139,8 +139,7 @@ class RelaxedControl(Estimator):
         required = number == 0
         rows = len(values[number])
         difference = base.new_tensor([-1.0, 1.0][-rows:]).reshape(rows, *(1,) * (len(problem.batch_shape) + 1))
-        control = base.new_zeros(())
-        slope = torch.zeros_like(base)
+        control, slope = base.new_zeros(()), base.new_zeros(())
         if scale is not None:
             cost = record_signals(problem, values, logits, operation=operation, relaxed=True)[number]
             (found,) = differentiate(

@@ -1,6 +1,7 @@
 """Derivatives of a cost through the values of the variables, and one clear error for a cost that has none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,13 @@ class SignalGradients:
     gradients: tuple[Tensor, ...]
 
 
+@contextmanager
+def recording() -> Iterator[None]:
+    """Record a graph in here, whether the caller does or not; inside ``torch.inference_mode()`` too."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 def attached(tensor: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Return the same numbers as a new leaf that derivatives can be taken with respect to."""
     return tensor.detach().requires_grad_()
@@ -48,8 +56,8 @@ def gradient_of_signals(
 
     Args:
         problem: whose cost; the evaluation is counted.
-        values: of all the layers, ``[*leading, *batch, n(, K)]``, made under ``torch.enable_grad()`` from ``wrt`` (or
-            the same tensors as ``wrt``).
+        values: of all the layers, ``[*leading, *batch, n(, K)]``, made from ``wrt`` while a graph was recorded (or the
+            same tensors as ``wrt``).
         logits: what the values were made with, likewise.
         wrt: what to differentiate with respect to: leaves of :func:`attached`, or tensors computed from such. What one
             of them changes further on (the logits of later layers, say) is part of its derivative. Examples and
@@ -142,10 +150,12 @@ def differentiate(
     gradients = tuple(
         torch.zeros_like(tensor) if gradient is None else gradient for tensor, gradient in zip(wrt, found, strict=False)
     )
-    for gradient in gradients:
-        if not torch.isfinite(gradient.detach().sum()) and not torch.isfinite(gradient).all():
-            bad = "NaN" if torch.isnan(gradient).any() else "an infinite one"
-            raise argument_error(operation, argument, f"a derivative that is finite {_place(relaxed)}", bad)
+    # One number crosses from the device; a sum is finite unless an entry is not (or it overflows: look again).
+    if gradients and not torch.isfinite(torch.stack([gradient.detach().sum() for gradient in gradients]).sum()):
+        for gradient in gradients:
+            if not torch.isfinite(gradient).all():
+                bad = "NaN" if torch.isnan(gradient).any() else "an infinite one"
+                raise argument_error(operation, argument, f"a derivative that is finite {_place(relaxed)}", bad)
     return gradients
 
 

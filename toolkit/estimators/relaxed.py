@@ -17,7 +17,7 @@ from toolkit.core.errors import reject, require
 from toolkit.estimators.conditional_noise import perturb, perturb_given, relax, require_temperature
 from toolkit.estimators.estimator import Estimator, Noise, Parts, single
 from toolkit.estimators.layers import BernoulliLayer, Coupling, Layer
-from toolkit.estimators.pathwise import attached, gradient_of_signals
+from toolkit.estimators.pathwise import attached, gradient_of_signals, recording
 from toolkit.estimators.problems import Problem
 
 
@@ -57,7 +57,7 @@ class Pathwise(Estimator):
         n_samples = noise["values"][0].shape[0]
         values: list[Tensor] = []
         logits: list[Tensor] = []
-        with torch.enable_grad():
+        with recording():
             for number, layer in enumerate(problem.layers):
                 made = problem.logits(number, values[-1] if values else None)
                 if number == 0:
@@ -66,8 +66,8 @@ class Pathwise(Estimator):
                     made = attached(made)
                 logits.append(made)
                 values.append(self.value(layer, made, {name: drawn[number] for name, drawn in noise.items()}))
-        operation = type(self).__name__
-        found = gradient_of_signals(problem, values, logits, logits, operation=operation, relaxed=self.relaxed)
+            operation = type(self).__name__
+            found = gradient_of_signals(problem, values, logits, logits, operation=operation, relaxed=self.relaxed)
         return single(tuple(value.detach() for value in values), found.gradients, found.signals[0])
 
     def expected_evaluations(self, problem: Problem) -> float:
