@@ -1,18 +1,20 @@
 """The bound of sigmoid belief networks: exact values and gradients, local signals, and flips by rank-one updates."""
 
 import itertools
-from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli
 
-from toolkit.estimators.estimator import Estimator, Noise, Parts, single, surrogate
-from toolkit.estimators.exact import Enumeration, enumerate_values, exact, joint_log_prob
+from tests.estimators.configurations import noise_of_all
+from toolkit.estimators.estimator import surrogate
+from toolkit.estimators.exact import Enumeration, exact
+from toolkit.estimators.likelihood_ratio import LikelihoodRatio
 from toolkit.estimators.models import SigmoidBeliefNetwork
+from toolkit.estimators.multi_sample import exact_bound
 from toolkit.estimators.problems import Problem
+from toolkit.estimators.registry import suitable
 from toolkit.estimators.sigmoid_belief import ENTROPIES, SigmoidBeliefBound
 
 SIZES = [(4, 3), (4, 3, 2), (3, 2, 3, 2)]
@@ -56,32 +58,6 @@ def bound_by_hand(model: SigmoidBeliefNetwork, x: Tensor, offsets=None) -> Tenso
     return total
 
 
-@dataclass(frozen=True)
-class Score(Estimator):
-    """The likelihood ratio with local signals: what it takes to see that these are right."""
-
-    title: ClassVar[str] = "likelihood ratio"
-    reference: ClassVar[str] = "-"
-
-    def estimate(self, problem: Problem, noise: Noise) -> Parts:
-        values, logits = problem.sample(noise["values"])
-        signals = problem.signals(values, logits)
-        layers = zip(signals, problem.layers, values, logits, strict=True)
-        return single(values, tuple(s[..., None] * k.score(v, g) for s, k, v, g in layers), signals[0])
-
-    def expected_evaluations(self, problem: Problem) -> float:
-        return 1.0
-
-
-def every_configuration(problem: Problem) -> tuple[Noise, Tensor]:
-    """Return noise that gives every configuration, one a sample, and the configurations' probabilities."""
-    values = enumerate_values(problem)
-    values = tuple(v.expand(len(v), *problem.batch_shape, v.shape[-1]) for v in values)
-    logits = tuple(problem.logits(n, values[n - 1] if n else None) for n in range(problem.depth))
-    noise = tuple(torch.where(v > 0.5, 0.0, 1 - 1e-9).to(v.dtype) for v in values)
-    return {"values": noise}, joint_log_prob(problem, values, logits).exp().detach()
-
-
 @pytest.mark.parametrize("entropy", ENTROPIES)
 @pytest.mark.parametrize("hidden", [None, (3,)])
 @pytest.mark.parametrize("sizes", SIZES)
@@ -101,14 +77,32 @@ def test_exact_value_and_gradients_are_those_of_the_bound(sizes, hidden, entropy
 def test_local_signals_give_the_gradient_of_the_bound(sizes, hidden, entropy):
     problem = SigmoidBeliefBound(network(sizes, hidden), images(2, sizes[0]), entropy=entropy)
     truth = exact(problem)
-    noise, probabilities = every_configuration(problem)
-    for estimator in (Score(), Enumeration()):
-        samples = estimator(problem, noise=noise if isinstance(estimator, Score) else None)
-        weights = probabilities if isinstance(estimator, Score) else torch.ones(1, 2, dtype=probabilities.dtype)
-        torch.testing.assert_close((weights * samples.cost).sum(0), truth.value)
-        for samples_of_layer, expected in zip(samples.gradients, truth.gradients, strict=True):
-            found = (weights[..., None] * samples_of_layer).sum(0)
-            torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    noise, probabilities = noise_of_all(problem)
+    samples = LikelihoodRatio()(problem, noise=noise)
+    torch.testing.assert_close((probabilities * samples.cost).sum(0), truth.value)
+    enumerated = Enumeration()(problem).gradients
+    for found, same, expected in zip(samples.gradients, enumerated, truth.gradients, strict=True):
+        torch.testing.assert_close((probabilities[..., None] * found).sum(0), expected, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(same[0], expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("entropy", ENTROPIES)
+@pytest.mark.parametrize("hidden", [None, (3,)])
+def test_every_estimator_without_bias_has_the_gradient_of_the_bound(hidden, entropy):
+    problem = SigmoidBeliefBound(network((4, 2, 2), hidden), images(4), entropy=entropy)
+    truths = {"expected cost": exact(problem), "n-sample bound": exact_bound(problem, 2)}
+    n_samples, met = 40_000, set()
+    for entry, estimator in suitable(problem):
+        samples = estimator(problem, 1 if entry.name == "exact" else n_samples, seeded(11))
+        assert samples.evaluations == estimator.expected_evaluations(problem)
+        if not entry.unbiased or entry.name == "exact":
+            continue
+        met.add(entry.name)
+        truth = truths[estimator.objective]
+        for mean, variance, expected in zip(samples.mean(), samples.variance(), truth.gradients, strict=True):
+            error = (variance / n_samples).sqrt().clamp(min=1e-12)
+            assert ((mean - expected) / error).abs().max() < 4.5, entry.name
+    assert {"lr", "rloo", "vimco", "muprop", "leg", "ram", "ram-fresh", "disarm", "rebar"} <= met
 
 
 @pytest.mark.parametrize("entropy", ENTROPIES)
@@ -117,16 +111,18 @@ def test_the_surrogate_has_the_gradient_of_the_bound_for_every_parameter(hidden,
     model, x = network((4, 2, 2), hidden), images(4)
     parameters = list(model.parameters())
     problem = SigmoidBeliefBound(model, x, entropy=entropy)
-    noise, probabilities = every_configuration(problem)
+    noise, probabilities = noise_of_all(problem)
     found = [torch.zeros_like(parameter) for parameter in parameters]
     for index, probability in enumerate(probabilities):
         one = {"values": tuple(part[index : index + 1] for part in noise["values"])}
-        scalar = surrogate(problem, Score()(problem, noise=one))
+        scalar = surrogate(problem, LikelihoodRatio()(problem, noise=one))
         for total, gradient in zip(found, torch.autograd.grad(scalar, parameters), strict=True):
-            total += probability * gradient
+            total += probability.detach() * gradient
+    enumerated = torch.autograd.grad(surrogate(problem, Enumeration()(problem)), parameters)
     expected = torch.autograd.grad(bound_by_hand(model, x), parameters)
-    for ours, truth in zip(found, expected, strict=True):
+    for ours, same, truth in zip(found, enumerated, expected, strict=True):
         torch.testing.assert_close(ours, truth, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(same, truth, rtol=1e-10, atol=1e-10)
 
 
 def test_the_direct_term_reaches_the_generative_network_alone():
@@ -279,12 +275,12 @@ def test_images_take_the_dtype_of_the_model(kind):
     problem = SigmoidBeliefBound(model, images(2, 4).to(kind))
     assert problem.x.dtype == problem.dtype == torch.float32
     assert problem.batch_shape == (2,)
-    assert Score()(problem, 5, seeded()).gradients[0].dtype == torch.float32
+    assert LikelihoodRatio()(problem, 5, seeded()).gradients[0].dtype == torch.float32
 
 
 def test_an_empty_batch_has_empty_gradients():
     problem = SigmoidBeliefBound(network((4, 3, 2)), images(0, 4))
-    assert [gradient.shape for gradient in Score()(problem, 3, seeded()).gradients] == [(3, 0, 3), (3, 0, 2)]
+    assert [gradient.shape for gradient in LikelihoodRatio()(problem, 3, seeded()).gradients] == [(3, 0, 3), (3, 0, 2)]
     with torch.no_grad():
         noise, values, logits, signals = drawn(problem)
         assert problem.alternatives(0, values, logits, signals[0], noise=noise[1:]).shape == (3, 0, 3, 2)
@@ -297,7 +293,7 @@ def test_a_network_that_has_diverged_is_an_error():
     model.generation[0].weight[0, 0] = torch.nan
     problem = SigmoidBeliefBound(model, images(2, 4))
     with pytest.raises(ValueError, match="NaN"):
-        Score()(problem, 1, seeded())
+        LikelihoodRatio()(problem, 1, seeded())
     values, logits = problem.sample(problem.draw_noise((1,), seeded()))
     with pytest.raises(ValueError, match="NaN"):
         problem.alternatives(1, values, logits, torch.zeros(1, 2, dtype=torch.float64) * torch.nan, noise=())
