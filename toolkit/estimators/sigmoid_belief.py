@@ -43,6 +43,7 @@ class SigmoidBeliefBound(Problem):
 
     Attributes:
         model, x, entropy: as given.
+        inputs: what the inference network is given, and baselines that depend on it: the images less the mean.
 
     Raises:
         ValueError: images of another size, on another device, or with numbers outside [0, 1]; an unknown entropy.
@@ -72,6 +73,7 @@ class SigmoidBeliefBound(Problem):
         self.layers = tuple(BernoulliLayer(size) for size in model.sizes[1:])
         self.batch_shape = x.shape[:-1]
         self.model, self.x, self.entropy = model, x, entropy
+        self.inputs = x - model.mean
 
     def logits(self, layer: int, previous: Float[Tensor, "..."] | None) -> Float[Tensor, "..."]:
         """Return the inference network's logits, given the images for the first layer."""
