@@ -66,13 +66,13 @@ class SbnConfig(StudyConfig):
     n_evaluations: int = by_scale(quick=5, laptop=15, paper=100)
     """Points of the curves over training."""
 
-    curve_samples: int = by_scale(quick=20, laptop=50, paper=50)
+    curve_samples: int = by_scale(quick=20, laptop=25, paper=50)
     """Samples an image of the importance-weighted bound over training."""
 
     test_samples: int = by_scale(quick=50, laptop=500, paper=50_000)
     """Samples an image of the importance-weighted bound after training."""
 
-    n_variances: int = by_scale(quick=1, laptop=3, paper=40)
+    n_variances: int = by_scale(quick=1, laptop=2, paper=40)
     """How often, beside at the start, an estimator's variance is measured in its own training."""
 
     variance_repeats: int = by_scale(quick=20, laptop=50, paper=1000)

@@ -17,7 +17,7 @@ from toolkit.estimators.models import SigmoidBeliefNetwork, draw_binary
 from toolkit.estimators.sigmoid_belief import SigmoidBeliefBound
 from toolkit.experiments.sbn_config import SbnConfig
 from toolkit.experiments.sbn_methods import Learner, Method, Setting
-from toolkit.experiments.sbn_variance import as_metrics, bound_problem, fixed_and_total
+from toolkit.experiments.sbn_variance import as_metrics, fixed_and_total
 
 
 def stream(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:
@@ -140,13 +140,13 @@ class SbnTraining:
         """Return an estimator at its start."""
         settings = self.settings
         assert settings.learning_rate is not None, "a complete configuration"
-        problem = bound_problem(self.model, self.images.test[:1], method.entropy_for(settings.entropy))
+        problem = SigmoidBeliefBound(self.model, self.images.test[:1], entropy=method.entropy_for(settings.entropy))
         return Learner(method, Setting(settings.learning_rate, stream(self.seed, f"{method.name} learns"), problem))
 
     def problem(self, images: Float[Tensor, "batch pixels"], learner: Learner | None = None) -> SigmoidBeliefBound:
         """Return the bound of images in the form that a learner (default: the training's own) is given."""
         learner = self.learner if learner is None else learner
-        return bound_problem(self.model, images, learner.method.entropy_for(self.settings.entropy))
+        return SigmoidBeliefBound(self.model, images, entropy=learner.method.entropy_for(self.settings.entropy))
 
     def next_images(self) -> Float[Tensor, "batch pixels"]:
         """Return the next minibatch, binary."""

@@ -68,14 +68,14 @@ def gradient_variance(
     """
     repeats, size, pixels = batches.shape
     require(repeats >= 2 and size >= 1, "gradient_variance", "batches", "2 or more batches of images", (repeats, size))
-    single = bound_problem(model, batches[0], entropy)
+    single = SigmoidBeliefBound(model, batches[0], entropy=entropy)
     # Several repeats at once, as one large batch: examples do not mix in an estimate.
     block = max(1, int(_MOST_EVALUATIONS // (size * n_samples * estimator.expected_evaluations(single))))
     rows: list[tuple[Tensor, ...]] = []
     evaluations = 0.0
     for start in range(0, repeats, block):
         images = batches[start : start + block]
-        problem = bound_problem(model, images.reshape(-1, pixels), entropy)
+        problem = SigmoidBeliefBound(model, images.reshape(-1, pixels), entropy=entropy)
         samples = estimator(problem, n_samples, generator)
         evaluations += samples.evaluations * n_samples * len(images)
         rows += [_gradient(model, samples, images[number], number) for number in range(len(images))]
@@ -145,12 +145,3 @@ def as_metrics(variances: dict[str, GradientVariance]) -> dict[str, float]:
             metrics[f"{kind} variance/layer {layer}"] = mean
             metrics[f"{kind} variance/layer {layer}/standard error"] = error
     return metrics
-
-
-def bound_problem(
-    model: SigmoidBeliefNetwork, images: Float[Tensor, "batch pixels"], entropy: str
-) -> SigmoidBeliefBound:
-    """Return the bound of images; baselines see them as the inference network does, less the training mean."""
-    problem = SigmoidBeliefBound(model, images, entropy=entropy)
-    problem.inputs = problem.x - model.mean
-    return problem
