@@ -32,6 +32,8 @@ class Images:
     Args:
         settings: which data.
         device: where they go.
+        dtype: of the images, and of the networks trained on them. In double precision a training is the same on every
+            machine, to the digits a reader sees; in single precision a coin that falls otherwise changes it.
 
     Attributes:
         train: grey, ``[images, pixels]`` in [0, 1].
@@ -41,7 +43,7 @@ class Images:
         source: columns of a table that says which images these are.
     """
 
-    def __init__(self, settings: SbnConfig, device: torch.device) -> None:
+    def __init__(self, settings: SbnConfig, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         data = load("mnist", variant=settings.images) if settings.data == "mnist" else load("digits")
         self.source = {
             "name": [data.name],
@@ -49,9 +51,9 @@ class Images:
             "source": [data.source.partition(":")[0]],
             "description": [data.description],
         }
-        self.train = data.train.as_float(device=device, flat=True)
-        self.test = draw_binary(data.test.as_float(flat=True), stream(0, "test images")).to(device)
-        shown = data.train.as_float(flat=True)
+        self.train = data.train.as_float(dtype, device=device, flat=True)
+        self.test = draw_binary(data.test.as_float(dtype, flat=True), stream(0, "test images")).to(device)
+        shown = data.train.as_float(dtype, flat=True)
         count = max(len(self.test), settings.batch_size)
         chosen = draw_permutation(len(shown), generator=stream(0, "training images"))[:count]
         self.train_binary = draw_binary(shown[chosen], stream(0, "training pixels")).to(device)
@@ -94,6 +96,7 @@ class SbnTraining:
             hidden=2 if settings.nonlinear else None,
             generator=stream(seed, "weights"),
             device=self.device,
+            dtype=self.images.train.dtype,
         )
         self.model.set_mean(self.images.train)
         self.learner = self.new_learner(method)
