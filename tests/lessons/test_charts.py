@@ -252,3 +252,24 @@ def test_image_grids_refuse_what_is_no_stack():
             image_grid(bad)
     with pytest.raises(ValueError, match="captions"):
         image_grid(np.zeros((2, 3, 3)), captions=["one"])
+
+
+def test_a_band_is_shaded_behind_the_lines_with_gaps_and_moves_the_axis():
+    x, y = [0, 1, 2, 3, 4], [1.0, 2.0, 2.0, 2.0, 3.0]
+
+    def shaded(picture):
+        return [e for e in parsed(picture).iter() if e.tag.endswith("path") and e.get("opacity") == "0.16"]
+
+    labels = {"x_label": "step", "y_label": "value"}
+    band = ([0.5, 1.5, math.nan, 1.5, 2.5], [1.5, 2.5, 2.5, 2.5, 40.0])
+    picture = line_chart([Series("a", x, y, "paper", band=band)], **labels)
+    assert len(shaded(picture)) == 2 and "40" in words(picture)
+    assert all(path.get("fill") == style.BLUE for path in shaded(picture))
+    paths = [e for e in parsed(picture).iter() if e.tag.endswith("path")]
+    places = {kind: [i for i, e in enumerate(paths) if e.get(kind) == style.BLUE] for kind in ("fill", "stroke")}
+    assert max(places["fill"]) < min(places["stroke"])
+    # What a logarithmic axis cannot show reaches down to its end, instead of tearing the band.
+    assert len(shaded(line_chart([Series("a", x, y, band=([-1, 0, 1, 1, 1], [2] * 5))], log_y=True, **labels))) == 1
+    assert not shaded(line_chart([Series("a", x, y)], **labels))
+    with pytest.raises(ValueError, match="band"):
+        line_chart([Series("a", x, y, band=([1, 2], [3, 4]))], **labels)

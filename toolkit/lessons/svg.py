@@ -48,6 +48,7 @@ class Series:
     y: Any
     meaning: str | style.Line | None = None
     markers: bool = False
+    band: tuple[Any, Any] | None = None
 
 
 def line_chart(
@@ -86,8 +87,9 @@ def line_chart(
     points = [(np.asarray(one.x, dtype=float).ravel(), np.asarray(one.y, dtype=float).ravel()) for one in series]
     for one, (x, y) in zip(series, points, strict=True):
         require(x.shape == y.shape, "line_chart", f"series {one.label!r}", "as many x as y", (x.size, y.size))
+    bands = [_band(one, x) for one, (x, _) in zip(series, points, strict=True)]
     x_low, x_high = limits([x for x, _ in points], x_limits, log_x, 0.0)
-    y_low, y_high = limits([y for _, y in points], y_limits, log_y, 0.06)
+    y_low, y_high = limits([*(y for _, y in points), *(edge for band in bands for edge in band)], y_limits, log_y, 0.06)
     picture = Svg(width, height, alt=alt or title)
     y_ticks, x_ticks = ticks(y_low, y_high, log=log_y), ticks(x_low, x_high, log=log_x, most=8)
     y_names, x_names = tick_names(y_ticks), tick_names(x_ticks)
@@ -114,6 +116,11 @@ def line_chart(
             picture.line(to_x(value), top, to_x(value), bottom, stroke=style.GREY, stroke_width=1.2, dash=(3, 3))
             anchor = "start" if to_x(value) < (left + right) / 2 else "end"
             picture.text(to_x(value) + (5 if anchor == "start" else -5), top + 11, label, size=_TICK, anchor=anchor)
+    for number, (one, (x, _), band) in enumerate(zip(series, points, bands, strict=True)):
+        if band:
+            across = [to_x(a) for a in x.tolist()]
+            lower, upper = ([bottom if log_y and b <= 0 else to_y(b) for b in edge.tolist()] for edge in band)
+            _draw_band(picture, across, lower, upper, _line(one, number).color, clip)
     ends = []
     for number, (one, (x, y)) in enumerate(zip(series, points, strict=True)):
         look = _line(one, number)
@@ -139,6 +146,28 @@ def _line(one: Series, number: int) -> style.Line:
         return style.LINES[number % len(style.LINES)]
     require(one.meaning in style.MEANINGS, "line_chart", "meaning", f"one of {sorted(style.MEANINGS)}", one.meaning)
     return style.MEANINGS[one.meaning]
+
+
+def _band(one: Series, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    if one.band is None:
+        return ()
+    edges = tuple(np.asarray(edge, dtype=float).ravel() for edge in one.band)
+    sizes = tuple(edge.size for edge in edges)
+    require(sizes == (x.size, x.size), "line_chart", f"the band of {one.label!r}", f"two edges of {x.size}", sizes)
+    return edges
+
+
+def _draw_band(picture: Svg, x: list[float], lower: list[float], upper: list[float], color: str, clip: Any) -> None:
+    """Shade every stretch without a gap."""
+    stretch: list[tuple[float, float, float]] = []
+    for corner in [*zip(x, lower, upper, strict=True), (math.nan,) * 3]:
+        if all(map(math.isfinite, corner)):
+            stretch.append(corner)
+            continue
+        if len(stretch) > 1:
+            outline = [(a, low) for a, low, _ in stretch] + [(a, high) for a, _, high in reversed(stretch)]
+            picture.polyline(outline, closed=True, fill=color, stroke="none", opacity=0.16, clip=clip)
+        stretch = []
 
 
 def _draw_line(picture: Svg, where: list[tuple[float, float]], look: style.Line, markers: bool, clip: Any) -> None:
