@@ -430,12 +430,12 @@ def test_the_joint_law_of_two_runs(coupling: str) -> None:
     noise = draw_open_uniform(shape, generator=generator, device=torch.device("cpu"), dtype=torch.float64)
     one, other = (layer.sample(part, noise, coupling)[:, 0] for part in logits)  # type: ignore[arg-type]
     counted = one.T @ other / len(one)
-    joint = joint_of_values(layer, *logits.softmax(-1)[:, 0], coupling)  # type: ignore[arg-type]
+    joint = joint_of_values(layer, *logits.softmax(-1)[:, 0], coupling)
     assert (counted - joint).abs().max() < 4.5 * 0.5 / math.sqrt(len(one))
     torch.testing.assert_close(joint.sum(-1), logits[0, 0].softmax(-1), rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(joint.sum(-2), logits[1, 0].softmax(-1), rtol=1e-12, atol=1e-15)
     # The same distribution twice: the same values.
-    same = joint_of_values(layer, *logits[:1].softmax(-1)[:, 0].expand(2, 5), coupling)  # type: ignore[arg-type]
+    same = joint_of_values(layer, *logits[:1].softmax(-1)[:, 0].expand(2, 5), coupling)
     torch.testing.assert_close(same, torch.diag(logits[0, 0].softmax(-1)), rtol=1e-12, atol=1e-15)
 
 

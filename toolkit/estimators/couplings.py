@@ -4,14 +4,12 @@ For each variable two distributions are given, that of its value in the one run 
 decides how often the values agree, and with it how much a difference of costs varies.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolkit.core.errors import argument_error
-from toolkit.estimators.layers import Coupling, Layer
+from toolkit.estimators.layers import Layer
 from toolkit.estimators.marginalized import RAM
 from toolkit.estimators.tables import LayerTable
 
@@ -24,8 +22,8 @@ def joint_of_values(
     layer: Layer,
     one: Float[Tensor, "*leading k"],
     other: Float[Tensor, "*leading k"],
-    coupling: Coupling = "inverse_cdf",
-    noise: Literal["common", "antithetic"] = "common",
+    coupling: str = "inverse_cdf",
+    noise: str = "common",
 ) -> Float[Tensor, "*leading k k"]:
     """Return the probability that a variable has one value in one run and another in the other.
 
@@ -98,9 +96,7 @@ def covariance_of_values(
         expected = "inverse-CDF coupling: the joint law of mirrored Gumbel noise has no closed form"
         raise argument_error(operation, "estimator", expected, repr(estimator))
     _refuse_too_many_pairs(table, later, average.shape[-1], operation)
-    kinds: tuple[Literal["common", "antithetic"], ...] = ("common",)
-    if estimator.noise == "antithetic":
-        kinds = ("antithetic", "common")
+    kinds = ("common",) if estimator.noise == "common" else ("antithetic", "common")
     for variable in range(size):
         # The variable's own value plays no part: once for each configuration of the others.
         bases = table.neighbours[:, variable, 0].unique()
@@ -140,8 +136,8 @@ def _paired(
     right: Float[Tensor, "rows after examples"],
     left_given: Int[Tensor, " rows"],
     right_given: Int[Tensor, " rows"],
-    coupling: Coupling,
-    noise: Literal["common", "antithetic"],
+    coupling: str,
+    noise: str,
 ) -> Float[Tensor, "rows examples"]:
     """Return the expected product of the left run's number and the right run's, each row with parents of its own."""
     table, examples = tables[0], left.shape[-1]

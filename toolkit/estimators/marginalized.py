@@ -5,7 +5,7 @@ its noise is held (RAM), its values are held (local expectation), or only one va
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from toolkit.estimators.estimator import Estimator, Noise, Parts, single
 from toolkit.estimators.layers import COUPLINGS, BernoulliLayer, Coupling, Layer, draw_open_uniform
 from toolkit.estimators.problems import Problem
 
-Descendants = Literal["common", "fresh", "antithetic"]
+NOISES = ("common", "fresh", "antithetic")
 
 
 @dataclass(frozen=True)
@@ -41,29 +41,28 @@ class RAM(Estimator):
         chunk: most alternatives computed at once, to bound the memory; ``None``: all.
     """
 
-    noise: Descendants = "common"
-    coupling: Coupling = "inverse_cdf"
+    noise: str = "common"
+    coupling: str = "inverse_cdf"
     chunk: int | None = None
 
     title: ClassVar[str] = "RAM: reparameterisation and marginalisation"
     reference: ClassVar[str] = "Tokui & Sato 2016, arXiv 1611.01239"
 
     def __post_init__(self) -> None:
-        known = get_args(Descendants)
-        require(self.noise in known, "RAM", "noise", " or ".join(map(repr, known)), repr(self.noise))
+        require(self.noise in NOISES, "RAM", "noise", " or ".join(map(repr, NOISES)), repr(self.noise))
         require(self.coupling in COUPLINGS, "RAM", "coupling", " or ".join(map(repr, COUPLINGS)), repr(self.coupling))
         _check_chunk("RAM", self.chunk)
 
     def draw(self, problem: Problem, n_samples: int, generator: torch.Generator) -> Noise:
         """Draw ``values``, one draw of each variable, and with fresh noise ``layer 0`` and so on: for each alternative
         value in that layer a draw of the later ones, ``[n (K − 1), n_samples, *batch, …]``."""
-        noise = {"values": problem.draw_noise((n_samples,), generator, self.coupling)}
+        noise = {"values": problem.draw_noise((n_samples,), generator, self._coupling)}
         if self.noise == "fresh":
             for number, layer in enumerate(problem.layers[:-1]):
                 leading = (layer.size * (layer.arity - 1), n_samples, *problem.batch_shape)
                 noise[f"layer {number}"] = tuple(
                     draw_open_uniform(
-                        (*leading, *below.noise_shape(self.coupling)),
+                        (*leading, *below.noise_shape(self._coupling)),
                         generator=generator,
                         device=problem.device,
                         dtype=problem.dtype,
@@ -75,7 +74,7 @@ class RAM(Estimator):
     def estimate(self, problem: Problem, noise: Noise) -> Parts:
         """Sum out every variable, given the noise of the others."""
         uniform = noise["values"]
-        values, logits = problem.sample(uniform, self.coupling)
+        values, logits = problem.sample(uniform, self._coupling)
         signals = problem.signals(values, logits)
         gradients = []
         for number, layer in enumerate(problem.layers):
@@ -85,7 +84,7 @@ class RAM(Estimator):
                 logits,
                 signals[number],
                 noise=self._of_descendants(noise, number),
-                coupling=self.coupling,
+                coupling=self._coupling,
                 fresh=self.noise == "fresh",
                 chunk=self.chunk,
             )
@@ -95,6 +94,10 @@ class RAM(Estimator):
     def expected_evaluations(self, problem: Problem) -> float:
         """Return ``1 + Σ_i (K_i − 1)``."""
         return _evaluations_of_all_alternatives(problem)
+
+    @property
+    def _coupling(self) -> Coupling:
+        return cast(Coupling, self.coupling)  # checked when it was made
 
     def _of_descendants(self, noise: Noise, layer: int) -> tuple[Tensor, ...]:
         later = noise["values"][layer + 1 :]
