@@ -104,6 +104,14 @@ def test_the_standard_errors_are_those_of_repeats():
         assert found.mean_standard_error == pytest.approx(found.values.std().item() / math.sqrt(1_500), rel=0.08)
 
 
+@pytest.mark.parametrize("bound", [importance_weighted_bound, evidence_lower_bound])
+def test_the_squared_standard_error_of_few_samples_has_no_bias_from_their_number(bound):
+    # Weights that hardly vary, so that the logarithm of their mean is as good as linear.
+    model, x = network((5, 3), scale=0.05), images(5).expand(40_000, 5)
+    found = bound(model, x, 3, seeded(14), chunk=10**6)
+    assert found.standard_error.square().mean().item() == pytest.approx(found.values.var().item(), rel=0.05)
+
+
 def test_perfect_inference_has_no_noise():
     model = network((4, 2))
     with torch.no_grad():

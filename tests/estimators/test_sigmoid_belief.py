@@ -213,6 +213,30 @@ def test_neighbours_by_rank_one_are_the_generic_ones(sizes, batch, entropy):
         assert fast.rows == 2 * generic.rows == 2 * size * signals[layer].numel()
 
 
+@pytest.mark.parametrize("hidden", [1, (60,)])
+@torch.no_grad()
+def test_flips_of_a_nonlinear_network_come_in_blocks_of_bounded_size(hidden, monkeypatch):
+    problem = SigmoidBeliefBound(network((50, 40, 9), hidden), images(20, 50))
+    noise, values, logits, signals = drawn(problem, (10,))
+    given = [values, logits, signals[0]]
+    expected = Problem.alternatives(problem, 0, *given, noise=noise[1:])
+    neighbours, children = Problem.neighbours(problem, 0, *given)
+    counted = problem.counted()
+    compute, seen = SigmoidBeliefBound.compute_signals, []
+
+    def watched(self, values, logits):
+        seen.append(values[0].shape[0])
+        return compute(self, values, logits)
+
+    monkeypatch.setattr(SigmoidBeliefBound, "compute_signals", watched)
+    torch.testing.assert_close(counted.alternatives(0, *given, noise=noise[1:]), expected, rtol=1e-12, atol=1e-12)
+    found = counted.neighbours(0, *given)
+    torch.testing.assert_close(found[0], neighbours, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found[1], children, rtol=1e-12, atol=1e-12)
+    assert sum(seen) == 80 and max(seen) * 200 * 50 <= 2**18
+    assert counted.rows == 2 * 40 * 200
+
+
 @torch.no_grad()
 def test_flips_of_a_wide_network_cross_blocks_and_huge_weights_stay_right():
     for scale in (0.3, 400.0):

@@ -34,12 +34,17 @@ def blocks(
         Slices of the rows and of the bits.
     """
     rows, bits = shape
-    budget = max((CACHED if device.type == "cpu" else LAUNCHED) // max(width, 1), 1)
+    budget = pairs_at_once(width, device)
     n_bits = max(min(bits, budget, bits if chunk is None else chunk), 1)
     n_rows = max(budget // n_bits, 1)
     for row in range(0, rows, n_rows):
         for bit in range(0, bits, n_bits):
             yield slice(row, min(row + n_rows, rows)), slice(bit, min(bit + n_bits, bits))
+
+
+def pairs_at_once(width: int, device: torch.device) -> int:
+    """Return how many pairs with ``width`` numbers each make a block, at least 1."""
+    return max((CACHED if device.type == "cpu" else LAUNCHED) // max(width, 1), 1)
 
 
 def directions(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -124,13 +124,14 @@ class SigmoidBeliefBound(Problem):
 
         Args:
             layer, values, logits, current, noise, coupling, fresh: as for :meth:`Problem.alternatives`.
-            chunk: most alternatives computed at once; default: as many as stay in cache (CPU), or within 64 MB
-                (accelerators) at linear conditionals, all otherwise.
+            chunk: most alternatives computed at once; default: as many as stay in cache (CPU) or within 64 MB
+                (accelerators), at least one.
 
         Returns:
             ``[*leading, *batch, n, 2]``.
         """
         if not self._by_rank_one():
+            chunk = self._chunk_of(values[layer]) if chunk is None else chunk
             return super().alternatives(
                 layer, values, logits, current, noise=noise, coupling=coupling, fresh=fresh, chunk=chunk
             )
@@ -158,6 +159,7 @@ class SigmoidBeliefBound(Problem):
             likewise; ``None`` for the last layer.
         """
         if not self._by_rank_one():
+            chunk = self._chunk_of(values[layer]) if chunk is None else chunk
             return super().neighbours(layer, values, logits, current, chunk=chunk)
         changes = self._own_changes(layer, values, logits, chunk)
         if layer + 1 == self.depth:
@@ -181,6 +183,12 @@ class SigmoidBeliefBound(Problem):
     def _by_rank_one(self) -> bool:
         # The fast way writes over its temporaries, which a recorded graph would not allow.
         return self.model.linear and not torch.is_grad_enabled()
+
+    def _chunk_of(self, value: Tensor) -> int:
+        """Return how many alternatives the generic way should compute at once."""
+        hidden = self.model.hidden if isinstance(self.model.hidden, tuple) else ()
+        rows = max(value.numel() // value.shape[-1], 1)
+        return rank_one.pairs_at_once(rows * max(*self.model.sizes, *hidden), value.device)
 
     def _generative_term(self, layer: int, values: Values) -> Tensor:
         below = self.x if layer == 0 else values[layer - 1]
