@@ -66,6 +66,9 @@ class SbnConfig(StudyConfig):
     n_evaluations: int = by_scale(quick=5, laptop=15, paper=100)
     """Points of the curves over training."""
 
+    bound_samples: int = by_scale(quick=5, laptop=10, paper=5)
+    """Samples an image of the bounds on test and training images."""
+
     curve_samples: int = by_scale(quick=20, laptop=25, paper=50)
     """Samples an image of the importance-weighted bound over training."""
 
@@ -100,7 +103,7 @@ class SbnConfig(StudyConfig):
             methods = parse_methods(self.estimators)
             require(0 < len(methods) == len(set(methods)), name, "estimators", "one or more, each once", methods)
             object.__setattr__(self, "estimators", methods)
-        least = {"n_evaluations": 1, "curve_samples": 1, "test_samples": 1, "variance_repeats": 2}
+        least = {"n_evaluations": 1, "bound_samples": 1, "curve_samples": 1, "test_samples": 1, "variance_repeats": 2}
         least |= {"batch_size": 1, "n_samples": 1, "snapshots": 0, "n_variances": 0}
         for field, smallest in least.items():
             require(getattr(self, field) >= smallest, name, field, f">= {smallest}", getattr(self, field))
