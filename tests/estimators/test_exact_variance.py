@@ -15,6 +15,7 @@ from tests.estimators.problems import PROBLEMS, bernoulli_chain, categorical_cha
 from toolkit.estimators.antithetic import ARM, DisARM
 from toolkit.estimators.baselines import Constant, MovingAverage
 from toolkit.estimators.chains import Factorized, Layered
+from toolkit.estimators.control_variates import RELAX
 from toolkit.estimators.couplings import joint_of_values
 from toolkit.estimators.estimator import Estimator
 from toolkit.estimators.exact import exact
@@ -317,6 +318,29 @@ def test_one_bit_has_the_closed_forms() -> None:
         assert variance(name) < 1e-20
 
 
+@pytest.mark.parametrize("logit", [-1.3, 0.0, 0.8])
+def test_antithetic_pairs_have_their_closed_forms(logit: float) -> None:
+    problem = Factorized(torch.tensor([logit], dtype=torch.float64), lambda z: 2 + 1.7 * z[..., 0])
+    mu = 1 / (1 + math.exp(-logit))
+    most, sigma = max(mu, 1 - mu), mu * (1 - mu)
+    arm, disarm = exact_variance(problem, ARM()), exact_variance(problem, DisARM())
+    assert arm.gradients[0].item() == pytest.approx(sigma * 1.7)
+    assert disarm.gradients[0].item() == pytest.approx(sigma * 1.7)
+    assert arm.total(0).item() == pytest.approx(1.7**2 * (2 / 3 * (1 / 8 - (most - 0.5) ** 3) - sigma**2))
+    assert disarm.total(0).item() == pytest.approx(1.7**2 * most**2 * (1 - most) * (most - 0.5), abs=1e-16)
+    assert exact_variance(problem, ARM(3)).total(0).item() == pytest.approx(arm.total(0).item() / 3)
+
+
+@pytest.mark.parametrize("estimator", [ARM(), DisARM(), ARM(2), DisARM(3)], ids=str)
+def test_antithetic_pairs_against_samples(estimator: Estimator) -> None:
+    logits = waves(7, 2, 4)
+    problem = Factorized(logits, lambda z: torch.tanh(2 * z @ waves(8, 4)) + z[..., 0] * z[..., 3])
+    ours, truth = exact_variance(problem, estimator), exact(problem)
+    torch.testing.assert_close(ours.gradients[0], truth.gradients[0], rtol=1e-10, atol=1e-13)
+    squares = (estimator(problem, 60_000, torch.Generator().manual_seed(8)).gradients[0] - truth.gradients[0]) ** 2
+    assert ((squares.mean(0) - ours.variances[0]).abs() / (squares.std(0) / 60_000**0.5)).max() < 4.5
+
+
 def test_one_categorical_variable() -> None:
     """In one variable the rungs fall from no baseline to RAM, which is exact; no baseline for each component is."""
     costs = torch.tensor([2.0, -1.0, 0.5, 1.0], dtype=torch.float64)
@@ -347,6 +371,8 @@ def twelve_bits() -> Factorized:
         (LeaveOneOut(2), 19.70, 0.25),
         (LeaveOneOut(13), 1.57, 0.02),
         (FlipOneCoordinate(), 25.97, 0.005),
+        (ARM(), 16.65, 0.15),
+        (DisARM(), 14.03, 0.15),
         ("ram", 1.276, 0.0005),
     ],
     ids=str,
@@ -471,10 +497,15 @@ def test_results_can_be_read() -> None:
 
 def test_refusals() -> None:
     six = PROBLEMS["six coupled bits"]
+    for estimator in (ARM(), DisARM(2), RELAX()):
+        with pytest.raises(ValueError, match="determine"):
+            exact_variance(bernoulli_chain(), estimator)
     with pytest.raises(ValueError, match="determine"):
-        exact_variance(six, ARM())
-    with pytest.raises(ValueError, match="determine"):
-        exact_variance(PROBLEMS["one bit"], DisARM())
+        exact_variance(PROBLEMS["one categorical"], DisARM())
+    with pytest.raises(ValueError, match="12 variables"):
+        exact_variance(Factorized(torch.zeros(13), lambda z: z.sum(-1)), ARM())
+    with pytest.raises(ValueError, match="shares"):
+        exact_layer_covariance(six, DisARM(), 0)
     with pytest.raises(ValueError, match="lr_constant"):
         exact_variance(six, "best")
     with pytest.raises(TypeError, match="estimator"):

@@ -1,9 +1,12 @@
 """Which rule gives an estimator's exact moments, and the rule for whatever the drawn values alone determine."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from toolkit.core.errors import argument_error, reject, require
+from toolkit.estimators.antithetic import ARM, DisARM
 from toolkit.estimators.couplings import value_intervals
 from toolkit.estimators.estimator import Estimator
 from toolkit.estimators.exact import enumerate_values, joint_log_prob
@@ -30,6 +33,8 @@ LADDER = {
 the values of the layer before; *siblings* the other variables of the layer, and with them all the layers before:
 whatever the variable does not influence. ``leg_constant`` subtracts the baseline of ``lr_constant``.
 """
+
+MOST_ANTITHETIC = 12
 
 _BASELINES = {
     "lr": "none",
@@ -87,6 +92,8 @@ def moments_of(problem: Problem, estimator: Estimator | str, operation: str) -> 
     """
     if isinstance(estimator, str):
         return tuple(likelihood_ratio(table, _BASELINES[estimator]) for table in tabulate(problem, operation))
+    if isinstance(estimator, ARM | DisARM) and problem.depth == 1 and problem.layers[0].kind == "bernoulli":
+        return (_antithetic(problem, estimator, operation),)
     if not isinstance(estimator, RAM | FlipOneCoordinate):
         return _determined_by_values(problem, estimator, operation)
     tables = tabulate(problem, operation)
@@ -98,13 +105,48 @@ def moments_of(problem: Problem, estimator: Estimator | str, operation: str) -> 
     return tuple(one_coordinate(part, table.direct, total) for part, table in zip(found, tables, strict=True))
 
 
+def _antithetic(problem: Problem, estimator: ARM | DisARM, operation: str) -> Moments:
+    """Return the moments of antithetic pairs in one Bernoulli layer, from each cell of the noise.
+
+    A variable's noise and its mirror image give the same pair within each of three cells. There the estimate is affine
+    in the variable's own noise (DisARM: constant): its mean is that at the middle, its variance a twelfth of its
+    range's square. One case stands for all, so nothing between variables can be read off.
+    """
+    size = problem.layers[0].size
+    expected = f"at most 12 variables, 3**12 cells of the noise of {type(estimator).__name__}"
+    require(size <= MOST_ANTITHETIC, operation, "problem", expected, f"{size} variables")
+    one = torch.sigmoid(problem.logits(0, None))
+    inner = torch.stack((torch.minimum(one, 1 - one), torch.maximum(one, 1 - one)))
+    edges = torch.cat((torch.zeros_like(inner[:1]), inner, torch.ones_like(inner[:1])))
+    cells = torch.cartesian_prod(*(torch.arange(3, device=problem.device),) * size).reshape(-1, size)
+    cells = cells.reshape(-1, *(1,) * len(problem.batch_shape), size).expand(-1, *problem.batch_shape, -1)
+    low, high = edges[:-1].gather(0, cells), edges[1:].gather(0, cells)
+    pair = replace(estimator, pairs=1)
+
+    def at(position: float) -> Tensor:
+        edge = torch.finfo(low.dtype).eps / 2
+        noise = (low + position * (high - low)).clamp(edge, 1 - edge)
+        return pair(problem, noise={"values": (noise[None],), "mirrored": ()}).gradients[0]
+
+    weights = (high - low).prod(-1)[..., None]
+    first, last = at(0.25), at(0.75)
+    middle = (first + last) / 2
+    mean = (weights * middle).sum(0)
+    variance = (weights * ((middle - mean).square() + (last - first).square() / 3)).sum(0) / estimator.pairs
+    mean, variance = mean.reshape(1, -1, size, 1), variance.reshape(1, -1, size, 1)
+    ones = torch.ones_like(mean[..., 0, 0])
+    return Moments(ones, mean, variance[..., None], torch.zeros_like(ones[:, 0], dtype=torch.long))
+
+
 def _determined_by_values(problem: Problem, estimator: Estimator, operation: str) -> tuple[Moments, ...]:
     """Return the moments of an estimator that the drawn values determine: run it once for each configuration.
 
     That they do is tried out: the noise is moved about where it gives the same values, and nothing may change.
     """
     name = type(estimator).__name__
-    expected = "a name, RAM, FlipOneCoordinate, or an estimate that the drawn values alone determine"
+    expected = (
+        "a name, RAM, FlipOneCoordinate, ARM or DisARM of one Bernoulli layer, or an estimate that the values determine"
+    )
     generator = torch.Generator().manual_seed(0)
     drawn, plain = estimator.draw(problem, 2, generator), problem.draw_noise((2,), generator)
     if set(drawn) != {"values"} or [part.shape for part in drawn["values"]] != [part.shape for part in plain]:

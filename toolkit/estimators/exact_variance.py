@@ -103,7 +103,8 @@ def exact_variance(problem: Problem, estimator: Estimator | str) -> ExactVarianc
         problem: at most 2**16 joint configurations, Bernoulli or categorical. Use float64 logits.
         estimator: a name of :data:`LADDER`, or any estimator whose estimate the drawn values alone determine
             (likelihood ratio with any baseline that has learnt, local expectation, straight-through, …: it is tried
-            out), or RAM, FlipOneCoordinate or LeaveOneOut, which have rules of their own.
+            out), or RAM, FlipOneCoordinate, LeaveOneOut, and for one layer of at most 12 Bernoulli variables ARM and
+            DisARM, which have rules of their own.
 
     Returns:
         Variance and expectation.
