@@ -29,7 +29,7 @@ class LikelihoodRatio(Estimator):
             holds: an estimate reads it, and only ``baseline.observe(problem, samples)``, called afterwards, changes it.
     """
 
-    title: ClassVar[str] = "likelihood ratio (REINFORCE)"
+    title: ClassVar[str] = "likelihood ratio"
     reference: ClassVar[str] = "Williams 1992, doi:10.1007/BF00992696; baselines: arXiv 1402.0030"
 
     baseline: Baseline | None = None

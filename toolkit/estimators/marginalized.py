@@ -45,7 +45,7 @@ class RAM(Estimator):
     coupling: str = "inverse_cdf"
     chunk: int | None = None
 
-    title: ClassVar[str] = "RAM: reparameterisation and marginalisation"
+    title: ClassVar[str] = "RAM"
     reference: ClassVar[str] = "Tokui & Sato 2016, arXiv 1611.01239"
 
     def __post_init__(self) -> None:
@@ -170,7 +170,7 @@ class FlipOneCoordinate(Estimator):
     Problems of a batch draw a variable each.
     """
 
-    title: ClassVar[str] = "RAM of one random coordinate"
+    title: ClassVar[str] = "RAM of one coordinate"
     reference: ClassVar[str] = "RAM (arXiv 1611.01239) with random coordinates"
 
     def draw(self, problem: Problem, n_samples: int, generator: torch.Generator) -> Noise:

@@ -30,7 +30,7 @@ class LeaveOneOut(Estimator):
         n: the draws behind one sample of the gradient, at least 2.
     """
 
-    title: ClassVar[str] = "REINFORCE with leave-one-out baseline"
+    title: ClassVar[str] = "likelihood ratio, leave-one-out baseline"
     reference: ClassVar[str] = "Salimans and Knowles 2014, arXiv 1401.1022; Kool et al. 2019, ICLR workshop"
 
     n: int = 2

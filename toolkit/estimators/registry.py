@@ -29,17 +29,19 @@ class Entry:
         make: returns the estimator with its usual settings; those with networks inside are sized for the problem.
         kind: its class, which carries the facts below.
         evaluations: the price of one sample by formula; N variables in all, K values, L layers.
+        setting: what sets it apart from another entry of its class.
     """
 
     name: str
     make: Callable[[Problem], Estimator]
     kind: type[Estimator]
     evaluations: str
+    setting: str = ""
 
     @property
     def title(self) -> str:
-        """As the field calls it."""
-        return self.kind.title
+        """As the field calls it, with the setting."""
+        return f"{self.kind.title}, {self.setting}" if self.setting else self.kind.title
 
     @property
     def unbiased(self) -> bool:
@@ -83,15 +85,15 @@ def _always(estimator: Estimator) -> Callable[[Problem], Estimator]:
     return lambda problem: estimator
 
 
-def _entry(name: str, estimator: Estimator, evaluations: str) -> Entry:
-    return Entry(name, _always(estimator), type(estimator), evaluations)
+def _entry(name: str, estimator: Estimator, evaluations: str, setting: str = "") -> Entry:
+    return Entry(name, _always(estimator), type(estimator), evaluations, setting)
 
 
 _ENTRIES = (
     _entry("exact", Enumeration(), "all Kᴺ"),
     _entry("lr", LikelihoodRatio(), "1"),
-    Entry("lr-c", lambda problem: LikelihoodRatio(MovingAverage()), LikelihoodRatio, "1"),
-    Entry("nvil", lambda problem: LikelihoodRatio(InputDependent()), LikelihoodRatio, "1"),
+    Entry("lr-c", lambda problem: LikelihoodRatio(MovingAverage()), LikelihoodRatio, "1", "moving average"),
+    Entry("nvil", lambda problem: LikelihoodRatio(InputDependent()), LikelihoodRatio, "1", "NVIL"),
     _entry("self-critical", SelfCritical(), "2"),
     _entry("optimal-constant", OptimalConstant(), "1"),
     _entry("rloo", LeaveOneOut(2), "n"),
@@ -99,9 +101,9 @@ _ENTRIES = (
     _entry("muprop", MuProp(), "2"),
     _entry("leg", LocalExpectation(), "1 + Σ(K − 1)"),
     _entry("ram", RAM(), "1 + Σ(K − 1)"),
-    _entry("ram-fresh", RAM(noise="fresh"), "1 + Σ(K − 1)"),
-    _entry("ram-antithetic", RAM(noise="antithetic"), "1 + Σ(K − 1)"),
-    _entry("ram-gumbel", RAM(coupling="gumbel"), "1 + Σ(K − 1)"),
+    _entry("ram-fresh", RAM(noise="fresh"), "1 + Σ(K − 1)", "fresh noise"),
+    _entry("ram-antithetic", RAM(noise="antithetic"), "1 + Σ(K − 1)", "antithetic noise"),
+    _entry("ram-gumbel", RAM(coupling="gumbel"), "1 + Σ(K − 1)", "Gumbel coupling"),
     _entry("flip-one", FlipOneCoordinate(), "K"),
     _entry("arm", ARM(), "1 + L"),
     _entry("disarm", DisARM(), "1 + L"),
