@@ -77,4 +77,15 @@ def test_view(monkeypatch):
         assert view.error is None and f"t = {t:g}" in view.text
         assert all(name in view.drawn.svg.to_string() for name in LEARNERS)
     view.reset()
-    assert view.text == describe(compute()) and "Gumbel-softmax stalls" in draw(compute()).to_string()
+    assert view.text == describe(compute())
+
+
+def test_the_title_says_what_became_of_them():
+    def runs(*ends):
+        return np.stack([np.full(RUNS, 0.5), np.repeat(ends, RUNS // len(ends))])
+
+    fates = {"RAM": runs(0.01), "LR": runs(0.01, 0.99), "Gumbel-softmax, τ = 0.5": runs(0.5)}
+    found = Descent(0.45, {name: fates.get(name, runs(0.3)) for name in LEARNERS})
+    assert found.ends("LR") == (RUNS // 2, 0, RUNS // 2)
+    text = draw(found).to_string()
+    assert f"RAM arrives; LR ends wrong in {RUNS // 2} of {RUNS} runs; Gumbel-softmax stalls" in text
