@@ -491,8 +491,29 @@ def test_results_can_be_read() -> None:
     plain = ladder.to_dict()["ram"]
     assert plain["totals"] == pytest.approx([0.3855, 0.2442], abs=5e-5)
     assert "0.3855" in repr(ladder["ram"]) and len(repr(ladder)) < 200
+    assert "fresh" in repr(exact_variance(belief_network(), RAM("fresh")))
     with pytest.raises(ValueError, match="ram_fresh"):
         ladder["nothing"]
+
+
+def test_single_precision_and_no_examples() -> None:
+    chain = bernoulli_chain()
+    ladder = baseline_ladder(chain)
+    w1, w2 = waves(4, 3, 2, scale=1.5).float(), waves(5, 2, 3, scale=1.5).float()
+    single = Layered(
+        chain.logits(0, None).float(),
+        [lambda x: x @ w1 - 0.4, lambda y: y @ w2 + 0.3],
+        lambda *z: chain.f(*map(double, z)).float(),
+    )
+    empty = Layered(torch.zeros(0, 3), single.transitions, single.f)
+    for exactly, rung, none in zip(ladder, baseline_ladder(single), baseline_ladder(empty), strict=True):
+        for ours, theirs, nothing in zip(exactly.variances, rung.variances, none.variances, strict=True):
+            assert theirs.dtype == torch.float32 and nothing.shape == (0, *ours.shape[1:])
+            torch.testing.assert_close(theirs.double(), ours, rtol=2e-4, atol=2e-5)
+
+
+def double(z: Tensor) -> Tensor:
+    return z.double()
 
 
 def test_refusals() -> None:

@@ -117,7 +117,7 @@ def covariance_of_values(
                         right.repeat(before),
                         estimator.coupling,
                         noise,
-                    ).reshape(before, len(bases), -1)
+                    ).unflatten(0, (before, len(bases)))
                     for noise in kinds
                 ]
                 if estimator.noise == "antithetic":
@@ -152,10 +152,10 @@ def _paired(
     if len(tables) == 1:
         # Variable by variable, not configuration by configuration: n · K^n · K instead of K^(2 n).
         for variable in range(size):
-            split = right.reshape(rows, arity**variable, arity, -1, examples)
+            split = right.reshape(rows, arity**variable, arity, arity ** (size - variable - 1), examples)
             right = torch.einsum("rekl,rplqe->rpkqe", joint[:, :, variable], split).reshape(right.shape)
         return (left * right).sum(1)
-    left, right = (part.reshape(rows, here, -1, examples) for part in (left, right))
+    left, right = (part.unflatten(1, (here, part.shape[1] // here)) for part in (left, right))
     total = torch.zeros(rows, examples, dtype=left.dtype, device=left.device)
     every = torch.arange(here, device=left.device)
     for block in every.split(max(1, _BLOCK // max(1, right.numel()))):

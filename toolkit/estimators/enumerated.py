@@ -133,7 +133,8 @@ def _antithetic(problem: Problem, estimator: ARM | DisARM, operation: str) -> Mo
     middle = (first + last) / 2
     mean = (weights * middle).sum(0)
     variance = (weights * ((middle - mean).square() + (last - first).square() / 3)).sum(0) / estimator.pairs
-    mean, variance = mean.reshape(1, -1, size, 1), variance.reshape(1, -1, size, 1)
+    shape = (1, mean.numel() // size, size, 1)
+    mean, variance = mean.reshape(shape), variance.reshape(shape)
     ones = torch.ones_like(mean[..., 0, 0])
     return Moments(ones, mean, variance[..., None], torch.zeros_like(ones[:, 0], dtype=torch.long))
 

@@ -22,7 +22,7 @@ class ExactVariance:
     """The variance of one sample of an estimator.
 
     Attributes:
-        name: a name of :data:`LADDER`, or the estimator's class.
+        name: a name of :data:`LADDER`, or the estimator's class and settings.
         title: what a figure calls it.
         variances: for each layer ``[*batch, n(, K)]``, of the derivative with respect to an offset of its logits.
         gradients: the estimator's expectation, shaped likewise; the gradient, unless it is biased.
@@ -51,7 +51,7 @@ class ExactVariance:
 
     def __repr__(self) -> str:
         totals = ", ".join(f"{self.total(layer).mean().item():.4g}" for layer in range(len(self.variances)))
-        return f"ExactVariance({self.title}: layer totals {totals})"
+        return f"ExactVariance({self.name}: layer totals {totals})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,7 +131,7 @@ def baseline_ladder(problem: Problem) -> Ladder:
 
 
 def _variance(problem: Problem, estimator: Estimator | str, operation: str) -> ExactVariance:
-    name = estimator if isinstance(estimator, str) else type(estimator).__name__
+    name = estimator if isinstance(estimator, str) else repr(estimator)
     estimator = estimator_of(problem, estimator, operation)
     if isinstance(estimator, LeaveOneOut):
         moments = tuple(leave_one_out(table, estimator.n) for table in tabulate(problem, operation))

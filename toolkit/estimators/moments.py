@@ -175,7 +175,7 @@ def _moments(table: LayerTable, weights: Tensor, means: Tensor, within: Tensor |
 
 def _by_parents(numbers: Tensor, table: LayerTable) -> Tensor:
     """Sum over the layers before the one that the logits depend on: ``[before, …]`` to ``[given, …]``."""
-    return numbers.reshape(-1, len(table.logits), *numbers.shape[1:]).sum(0)
+    return numbers.unflatten(0, (len(numbers) // len(table.logits), len(table.logits))).sum(0)
 
 
 def _ratio(above: Tensor, below: Tensor) -> Tensor:
