@@ -1,0 +1,214 @@
+"""Recorded trainings of sigmoid belief networks: bounds and variances against steps, evaluations or seconds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toolkit.core.svg import Svg
+from toolkit.experiments import Record
+from toolkit.explorers.recorded_training import where_recorded
+from toolkit.explorers.sbn_looks import leaders, look_of
+from toolkit.explorers.sbn_runs import GROUPS, STUDY, Curve, Run, X, Y, curve_of, recorded_runs
+from toolkit.explorers.sbn_tables import final_bounds_table, published_bounds_table, shared_parameters_table
+from toolkit.explorers.sbn_training import times
+from toolkit.lessons import View, controls
+from toolkit.lessons.axis import power_name
+from toolkit.lessons.svg import Series, line_chart
+
+__all__ = [
+    "Picked",
+    "describe",
+    "draw",
+    "explore_sbn_recorded",
+    "final_bounds_table",
+    "pick",
+    "published_bounds_table",
+    "shared_parameters_table",
+]
+
+_Y_LABELS = {
+    "test bound": "bound on held-out images (nats)",
+    "fixed variance": "gradient's variance, one batch",
+    "total variance": "gradient's variance, fresh batches",
+}
+_WITHIN = 15.0  # nats: what ended further below the best is left out of the picture's limits
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Picked:
+    """What is shown of a run.
+
+    Attributes:
+        run: the run.
+        x: what stands on the horizontal axis, one of ``sbn_runs.X``.
+        y: what is shown, one of ``sbn_runs.Y``.
+        curves: one an estimator.
+    """
+
+    run: Run
+    x: str
+    y: str
+    curves: tuple[Curve, ...]
+
+    @property
+    def finished(self) -> tuple[Curve, ...]:
+        """The curves with a last number that is one, from the lowest to the highest of them."""
+        return tuple(sorted((curve for curve in self.curves if math.isfinite(curve.last)), key=lambda one: one.last))
+
+    def __repr__(self) -> str:
+        return f"Picked({self.run.label}, {self.y} by {self.x}: {len(self.curves)} estimators)"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return dict(vars(self))
+
+
+def pick(run: Run, group: str = GROUPS[0], x: str = "steps", y: str = "test bound") -> Picked:
+    """Return curves of a run.
+
+    Args:
+        run: one of :func:`toolkit.explorers.sbn_runs.recorded_runs`.
+        group: one of ``sbn_runs.GROUPS``.
+        x: one of ``sbn_runs.X``.
+        y: one of ``sbn_runs.Y``.
+
+    Raises:
+        ValueError: another group or axis, or nothing of the kind was recorded.
+    """
+    names = run.group(group)
+    curves = [curve_of(record, x, y) for record in run.records if record.variant in names]
+    return Picked(run, x, y, tuple(curve for curve in curves if curve is not None))
+
+
+def draw(picked: Picked) -> Svg:
+    """Draw a line an estimator, the mean over seeds, and a band from the lowest to the highest seed."""
+    curves, bound = picked.curves, picked.y == "test bound"
+    log_x = picked.x != "steps"
+    lines = [Series(one.estimator, one.x, one.mean, look_of(one.estimator), band=(one.low, one.high)) for one in curves]
+    points = [] if bound else [Series("", one.x, one.y, one.meaning, markers=True) for one in lines]  # few of them
+    x_end = max((float(one.x[-1]) for one in curves), default=1.0)
+    return line_chart(
+        [*leaders(lines, x_end), *lines, *points],
+        x_label=_x_label(picked),
+        y_label=_Y_LABELS[picked.y],
+        title=_finding(picked),
+        x_limits=None if log_x or not curves else (0, x_end),
+        y_limits=_limits(picked) if bound else None,
+        log_x=log_x,
+        log_y=not bound,
+        width=660,
+        height=max(380, 19 * len(lines) + 90),
+    )
+
+
+def _x_label(picked: Picked) -> str:
+    if picked.x == "steps":
+        return "steps of training"
+    if picked.x == "evaluations":
+        return "evaluations of the cost, for each image of a batch"
+    return f"{_seconds(picked)} of training"
+
+
+def _seconds(picked: Picked) -> str:
+    return "CPU seconds" if picked.run.members[0].environment.device.startswith("cpu") else "seconds"
+
+
+def _limits(picked: Picked) -> tuple[float, float] | None:
+    """Return limits that show how the ends differ; the first steps lie far below."""
+    finished = picked.finished
+    if not finished:
+        return None
+    best = finished[-1].last
+    lasts = [one.last for one in finished if one.last > best - _WITHIN]
+    span = max(best - min(lasts), 0.5)
+    return min(lasts) - 1.2 * span, best + 0.2 * span
+
+
+def _finding(picked: Picked) -> str:
+    finished = picked.finished
+    if len(finished) < 2:
+        return picked.run.label
+    low, high = finished[0], finished[-1]
+    if picked.y == "test bound":
+        return f"{high.estimator} ends highest, {low.estimator} {high.last - low.last:.2f} nats below"
+    return f"{low.estimator} varies least, {high.estimator} {times(high.last / low.last)} × as much"
+
+
+def describe(picked: Picked) -> str:
+    """Say who ends where, what the spread is, and where this was recorded."""
+    finished, run = picked.finished, picked.run
+    text = f"{run.label}: {_what(picked)}."
+    lost = [one.estimator for one in picked.curves if one not in finished]
+    if lost:
+        text += f" Not a number at the end: {', '.join(lost)}."
+    seeds = sorted({one.n_seeds for one in picked.curves})
+    if seeds and seeds[-1] > 1:
+        count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        text += f" Lines are means over {count} seeds, bands reach from the lowest to the highest."
+    return f"{text} {where_recorded(STUDY, run.members)}"
+
+
+def _what(picked: Picked) -> str:
+    finished = picked.finished
+    if not finished:
+        return f"no {picked.y} was recorded for these estimators"
+    low, high = finished[0], finished[-1]
+    if picked.y != "test bound":
+        which = "the same batch again and again" if picked.y == "fixed variance" else "fresh batches"
+        return (
+            f"over {which} the inference network's gradient varies least with {low.estimator} "
+            f"({power_name(low.last, 2)}) and most with {high.estimator} ({power_name(high.last, 2)}), each at the end "
+            "of its own training"
+        )
+    if low is high:
+        return f"the bound ends at {_nats(high.last)} nats with {high.estimator}"
+    ends = f"the bound ends at {_nats(high.last)} nats with {high.estimator} and at {_nats(low.last)} with "
+    ends += low.estimator
+    if picked.x == "steps":
+        return ends
+    unit = "evaluations an image" if picked.x == "evaluations" else _seconds(picked)
+    passed = sorted((_first_above(one, low.last), one.estimator) for one in finished if one is not low)
+    shown = [(at, name) for place, (at, name) in enumerate(passed) if place < 2 or name == "RAM"]
+    words = ", ".join(f"with {name} by {_amount(at)}" for at, name in shown)
+    return f"{ends}, after {_amount(float(low.x[-1]))} {unit}; that much is reached {words}"
+
+
+def _first_above(curve: Curve, level: float) -> float:
+    """Return where a curve that ends above a level was first measured there."""
+    return float(curve.x[np.flatnonzero(curve.mean >= level)[0]])
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _nats(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def explore_sbn_recorded(records: Sequence[Record] | None = None) -> View:
+    """Return a view of the recorded runs: pick one, the estimators, and what stands on each axis.
+
+    Args:
+        records: to choose from; default: those that come with the toolkit.
+
+    Raises:
+        ValueError: there is none.
+    """
+    runs = {run.label: run for run in recorded_runs(records)}
+
+    def compute(label: str, group: str, x: str, y: str) -> Picked:
+        return pick(runs[label], group, x, y)
+
+    x_names = {"steps": "steps", "evaluations of the cost": "evaluations", "CPU or device seconds": "seconds"}
+    assert set(x_names.values()) == set(X)
+    choices = {
+        "label": controls.choice("run", list(runs)),
+        "group": controls.choice("estimators", GROUPS),
+        "x": controls.choice("against", x_names),
+        "y": controls.choice("show", dict(zip(_Y_LABELS.values(), Y, strict=True))),
+    }
+    return View(choices, compute, draw, describe)
