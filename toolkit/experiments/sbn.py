@@ -70,13 +70,7 @@ def _train(task: Task, config: SbnConfig) -> Measurement:
         "evaluations a step": last["evaluations"] / history.n_steps,
         "milliseconds a step": 1e3 * last["seconds"] / history.n_steps,
     }
-    return Measurement(
-        metrics,
-        histories,
-        {"data": training.images.source},
-        seconds=history.seconds,
-        cpu_seconds=history.cpu_seconds,
-    )
+    return _measurement(metrics, histories, {"data": training.images.source}, history)
 
 
 def _compare(task: Task, config: SbnConfig) -> Measurement:
@@ -100,13 +94,24 @@ def _compare(task: Task, config: SbnConfig) -> Measurement:
     for position, name in enumerate(rows["estimator"]):  # the last snapshot's rows come last
         metrics[f"fixed variance/{name}"] = rows["fixed variance"][position]
         metrics[f"total variance/{name}"] = rows["total variance"][position]
+    return _measurement(metrics, ours, {"data": training.images.source, **found}, history)
+
+
+def _measurement(
+    metrics: Mapping[str, float], histories: Mapping[str, Series], found: dict[str, dict[str, list]], history: History
+) -> Measurement:
     return Measurement(
-        metrics,
-        ours,
-        {"data": training.images.source, **found},
+        {name: _short(value) for name, value in metrics.items()},
+        {name: Series(series.steps, tuple(map(_short, series.values))) for name, series in histories.items()},
+        {name: {key: [*map(_short, column)] for key, column in table.items()} for name, table in found.items()},
         seconds=history.seconds,
         cpu_seconds=history.cpu_seconds,
     )
+
+
+def _short(value: Any) -> Any:
+    """Leave a number the digits that single precision and sampling give it: records of many numbers halve."""
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def _run(
