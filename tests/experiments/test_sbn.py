@@ -299,7 +299,7 @@ def test_blocks_of_repeats_do_not_matter(monkeypatch):
     model, images = _tiny()
     fresh = images.expand(30, -1, -1)
     whole = gradient_variance(model, LikelihoodRatio(), fresh, resolve_generator(seed=0))
-    monkeypatch.setattr("toolkit.experiments.sbn_variance._MOST_EVALUATIONS", 1)
+    monkeypatch.setattr("toolkit.experiments.sbn_variance._MOST_NUMBERS", 1)
     single = gradient_variance(model, LikelihoodRatio(), fresh, resolve_generator(seed=0))
     assert single.mean == pytest.approx(whole.mean, abs=5 * whole.standard_error)
     assert single.evaluations == whole.evaluations == 1

@@ -1,5 +1,7 @@
 """How much an estimator varies in a sigmoid belief network: the variance of the inference network's gradient."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +14,7 @@ from toolkit.estimators.estimator import Estimator, GradientSamples
 from toolkit.estimators.models import SigmoidBeliefNetwork
 from toolkit.estimators.sigmoid_belief import SigmoidBeliefBound
 
-_MOST_EVALUATIONS = 50_000
+_MOST_NUMBERS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def gradient_variance(
     require(repeats >= 2 and size >= 1, "gradient_variance", "batches", "2 or more batches of images", (repeats, size))
     single = SigmoidBeliefBound(model, batches[0], entropy=entropy)
     # Several repeats at once, as one large batch: examples do not mix in an estimate.
-    block = max(1, int(_MOST_EVALUATIONS // (size * n_samples * estimator.expected_evaluations(single))))
+    numbers = size * n_samples * estimator.expected_evaluations(single) * max(model.sizes)
+    block = max(1, int(_MOST_NUMBERS // numbers))
     rows: list[tuple[Tensor, ...]] = []
     evaluations = 0.0
     for start in range(0, repeats, block):
@@ -79,7 +82,7 @@ def gradient_variance(
         samples = estimator(problem, n_samples, generator)
         evaluations += samples.evaluations * n_samples * len(images)
         rows += [_gradient(model, samples, images[number], number) for number in range(len(images))]
-    distances = [_squared_distances(torch.stack(layer)) for layer in zip(*rows, strict=True)]
+    distances = [_squared_distances(layer) for layer in zip(*rows, strict=True)]
     counts = [len(layer) for layer in rows[0]]
     overall = torch.stack([d * count for d, count in zip(distances, counts, strict=True)]).sum(0) / sum(counts)
     return GradientVariance(
@@ -108,9 +111,12 @@ def _gradient(model: SigmoidBeliefNetwork, samples: GradientSamples, images: Ten
     return tuple(found)
 
 
-def _squared_distances(rows: Float[Tensor, "repeats parameters"]) -> Float[Tensor, " repeats"]:
+def _squared_distances(rows: Sequence[Float[Tensor, " parameters"]]) -> Float[Tensor, " repeats"]:
     """Return numbers whose mean is the unbiased variance, averaged over the parameters."""
-    return (rows - rows.mean(0)).square().mean(1).double() * (len(rows) / (len(rows) - 1))
+    # Row by row: all of them together may be a gigabyte, of which no copy is needed.
+    mean = functools.reduce(torch.add, rows) / len(rows)
+    squares = torch.stack([(row - mean).square().mean() for row in rows])
+    return squares.double() * (len(rows) / (len(rows) - 1))
 
 
 def _standard_error(distances: Float[Tensor, " repeats"]) -> float:
