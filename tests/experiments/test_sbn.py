@@ -373,7 +373,7 @@ def test_a_run_is_reproducible_and_its_network_can_be_had_again(records):
 
 @pytest.mark.parametrize("variant", ["NVIL", "RELAX", SNAPSHOTS])
 def test_interrupted_and_resumed_equals_unbroken(tmp_path, variant, monkeypatch):
-    config = replace(SMALL, n_steps=14, n_evaluations=7, estimators=("NVIL", "LR+C"))
+    config = replace(SMALL, n_steps=14, n_evaluations=7, estimators=("NVIL", "LR+C", "REBAR"))
     unbroken = measure(Task(config, 0, variant))
     stop = threading.Event()
     steps = 0

@@ -94,6 +94,13 @@ class Learner:
         if self._learning is not None:
             self._learning.observe(problem, samples)
 
+    def learn(self, problem: Problem, n_samples: int, noise: torch.Generator) -> None:
+        """Learn from an estimate that serves nothing else."""
+        if isinstance(self._learning, _Tuning):  # it draws for itself
+            self._learning.advance(problem)
+        elif self._learning is not None:
+            self._learning.observe(problem, self.estimator(problem, n_samples, noise))
+
     def state_dict(self) -> dict[str, Any]:
         """Return what was learnt."""
         if self._learning is None:
@@ -116,6 +123,9 @@ class _Tuning:
         self._count = 0
 
     def observe(self, problem: Problem, samples: GradientSamples) -> None:
+        self.advance(problem)
+
+    def advance(self, problem: Problem) -> None:
         self._count += 1
         if self._count % _STEPS_BETWEEN_TUNINGS == 0:
             self.estimator = tune(self.estimator, problem, self._generator, n_samples=1, steps=1)

@@ -46,8 +46,7 @@ class SnapshotTraining:
         for name in self._learning():
             learner = self.learners[name]
             problem = self.training.problem(images, learner)
-            samples = learner.estimator(problem, self.training.settings.n_samples, self._noise[name])
-            learner.observe(problem, samples)
+            learner.learn(problem, self.training.settings.n_samples, self._noise[name])
         self.training.step_on(images)
 
     def compare(self, done: int, repeats: int) -> dict[str, float]:
