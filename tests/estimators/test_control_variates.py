@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tests.estimators.problems import PROBLEMS, bernoulli_chain, categorical_chain, six_bits, waves
 from toolkit.estimators.chains import Factorized, Layered
-from toolkit.estimators.conditional_noise import conditional_change, perturb, perturb_given
+from toolkit.estimators.conditional_noise import conditional_pull, perturb, perturb_given
 from toolkit.estimators.control_network import ControlVariate
 from toolkit.estimators.control_variates import REBAR, RELAX, RelaxedControl
 from toolkit.estimators.estimator import surrogate
@@ -102,9 +102,11 @@ def test_tied_noise_is_the_noise_that_was_there(kind: str):
         rate = torch.where(value > 0.5, rate, logits.exp() * ((-free).exp() - (-largest).exp()))
         noise = (-rate).exp()
     torch.testing.assert_close(perturb_given(layer, logits, value, noise), free)
-    change = waves(2, *logits.shape)
-    _, expected = torch.autograd.functional.jvp(lambda moved: perturb_given(layer, moved, value, noise), logits, change)
-    torch.testing.assert_close(conditional_change(layer, logits, value, free, change), expected)
+    gradient = waves(2, *logits.shape)
+    _, expected = torch.autograd.functional.vjp(
+        lambda moved: perturb_given(layer, moved, value, noise), logits, gradient
+    )
+    torch.testing.assert_close(conditional_pull(layer, logits, value, free, gradient), expected)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0])

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from toolkit.core.errors import reject, require
 from toolkit.estimators.estimator import Estimator, Noise, Parts, single
-from toolkit.estimators.layers import BernoulliLayer, CategoricalLayer, Layer, draw_open_uniform
+from toolkit.estimators.layers import BernoulliLayer, CategoricalLayer, Layer, draw_open_uniform, indicator
 from toolkit.estimators.problems import Problem, Values
 
 Toss = Callable[[Tensor, Tensor], Tensor]
@@ -87,12 +87,17 @@ class _AntitheticPairs(Estimator):
             # Each path is a fair draw of all the variables, so all their costs count.
             cost = cost + other[0]
             difference = (other[number] - signals[number])[(..., *(None,) * len(layer.shape))]
-            contributions.append(difference * self._weight(layer, logits[number], uniform[number]) / self.pairs)
-        return Parts(values, tuple(contributions), cost.mean(0) / (problem.depth + 1))
+            pair = (values[number], mirrored)
+            contribution = difference * self._weight(layer, logits[number], uniform[number], pair)
+            contributions.append(contribution / self.pairs if self.pairs > 1 else contribution)
+        return Parts(values, tuple(contributions), cost.sum(0) / (self.pairs * (problem.depth + 1)))
 
     @abstractmethod
-    def _weight(self, layer: Layer, logits: Tensor, noise: Tensor) -> Tensor:
-        """Return what multiplies the mirrored member's cost less the trajectory's, ``[pairs, S, *batch, n(, K)]``."""
+    def _weight(self, layer: Layer, logits: Tensor, noise: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
+        """Return what multiplies the mirrored member's cost less the trajectory's, ``[pairs, S, *batch, n(, K)]``.
+
+        ``pair`` are the trajectory's and the mirrored member's values, which the noise gave.
+        """
 
     def expected_evaluations(self, problem: Problem) -> float:
         """Return ``pairs · (1 + layers)``: 2 a pair for one layer."""
@@ -115,7 +120,7 @@ class ARM(_AntitheticPairs):
     reference: ClassVar[str] = "Yin and Zhou 2019, arXiv 1807.11143"
     variables: ClassVar[frozenset[str]] = frozenset({"bernoulli"})
 
-    def _weight(self, layer: Layer, logits: Tensor, noise: Tensor) -> Tensor:
+    def _weight(self, layer: Layer, logits: Tensor, noise: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
         return noise - 0.5
 
 
@@ -141,9 +146,9 @@ class DisARM(_AntitheticPairs):
     title: ClassVar[str] = "DisARM"
     reference: ClassVar[str] = "Dong, Mnih and Tucker 2020, arXiv 2006.10680; categorical: 2021, arXiv 2106.08056"
 
-    def _weight(self, layer: Layer, logits: Tensor, noise: Tensor) -> Tensor:
+    def _weight(self, layer: Layer, logits: Tensor, noise: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
         if isinstance(layer, BernoulliLayer):
-            return _coin_weight(logits, _toss(logits, noise), _toss_mirrored(logits, noise))
+            return _coin_weight(logits, *pair)
         sticks, order = _break_stick(logits)
         coins, mirrored = _toss(sticks, noise), _toss_mirrored(sticks, noise)
         tossed, tossed_mirrored = _tossed(coins), _tossed(mirrored)
@@ -223,12 +228,12 @@ def _value(layer: Layer, logits: Tensor, noise: Tensor, toss: Toss) -> Tensor:
 
 
 def _toss(logits: Float[Tensor, "..."], noise: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    return (noise < torch.sigmoid(logits)).to(logits.dtype)
+    return indicator(torch.lt, noise, torch.sigmoid(logits))
 
 
 def _toss_mirrored(logits: Float[Tensor, "..."], noise: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     # 1 − u < sigmoid(logit) without forming 1 − u, which rounds to 1 for small u.
-    return (noise >= torch.sigmoid(-logits)).to(logits.dtype)
+    return indicator(torch.ge, noise, torch.sigmoid(-logits))
 
 
 def _coin_weight(logits: Tensor, coins: Tensor, mirrored: Tensor) -> Tensor:

@@ -60,14 +60,14 @@ def perturb_given(
     return -torch.where(values > 0.5, first, torch.logaddexp(arrival - logits, first))
 
 
-def conditional_change(
+def conditional_pull(
     layer: Layer,
     logits: Float[Tensor, "..."],
     values: Float[Tensor, "..."],
     perturbed: Float[Tensor, "..."],
-    change: Float[Tensor, "..."],
+    gradient: Float[Tensor, "..."],
 ) -> Float[Tensor, "..."]:
-    """Return what a change of the logits adds to :func:`perturb_given`, to first order, at fixed noise and values.
+    """Take a derivative with respect to what :func:`perturb_given` returns back to the logits, noise and values fixed.
 
     The noise is the one that gives ``perturbed``; it need not be known.
 
@@ -76,18 +76,18 @@ def conditional_change(
         logits: ``[..., n]`` or ``[..., n, K]``, as all the others.
         values: of the variables.
         perturbed: logits with noise that led to the values.
-        change: of the logits.
+        gradient: of anything with respect to ``perturbed``.
 
     Returns:
-        The change of the perturbed logits.
+        Its gradient with respect to the logits.
     """
     if isinstance(layer, BernoulliLayer):
         signs = 2 * values - 1
-        return torch.sigmoid(signs * logits) * -torch.expm1(-signs * perturbed) * change
-    mean = (torch.softmax(logits, -1) * change).sum(-1, keepdim=True)
-    # The chosen one moves with the mean, those far below it with their own logits.
+        return torch.sigmoid(signs * logits) * -torch.expm1(-signs * perturbed) * gradient
+    # The chosen one moves with the mean of all logits, those far below it with their own.
     gap = perturbed - (values * perturbed).sum(-1, keepdim=True)
-    return -torch.expm1(gap) * change + gap.exp() * mean
+    shared = (gap.exp() * gradient).sum(-1, keepdim=True)
+    return torch.softmax(logits, -1) * shared - torch.expm1(gap) * gradient
 
 
 def relax(layer: Layer, perturbed: Float[Tensor, "..."], temperature: float | Tensor) -> Float[Tensor, "..."]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from toolkit.core.errors import reject, require
 from toolkit.estimators.conditional_noise import (
-    conditional_change,
+    conditional_pull,
     perturb,
     perturb_given,
     relax,
@@ -21,8 +21,9 @@ from toolkit.estimators.conditional_noise import (
 from toolkit.estimators.control_network import ControlVariate
 from toolkit.estimators.estimator import Estimator, Noise, Parts, single
 from toolkit.estimators.layers import Layer
-from toolkit.estimators.pathwise import attached, differentiate, record_signals, recording
+from toolkit.estimators.pathwise import attached, differentiate, record_signals, recording, require_finite
 from toolkit.estimators.problems import Problem
+from toolkit.estimators.relaxed import squash_slope
 
 
 class RelaxedControl(Estimator):
@@ -89,21 +90,24 @@ class RelaxedControl(Estimator):
         contributions = []
         for number, kind in enumerate(problem.layers):
             with recording():
-                base = attached(logits[number])
-                perturbed = self._perturbed(kind, base, values[number], noise, number)
+                perturbed = self._perturbed(kind, logits[number], values[number], noise, number)
+                relaxed = relax(kind, perturbed, temperature)
                 driven = [value.expand(len(perturbed), *value.shape) for value in values[:number]]
                 driven_logits = [made.expand(len(perturbed), *made.shape) for made in logits[: number + 1]]
-                driven.append(relax(kind, perturbed, temperature))
+                # What is behind the relaxed values is differentiated by hand, without a graph.
+                driven.append(relaxed if relaxed.requires_grad else attached(relaxed))
                 for later in range(number + 1, problem.depth):
                     made = problem.logits(later, driven[-1])
                     driven_logits.append(made)
                     further = perturb(problem.layers[later], made, noise["values"][later])
                     driven.append(relax(problem.layers[later], further, temperature))
-                control, slope = self._control_variate(
-                    problem, number, driven, driven_logits, base, scale, create_graph=create_graph
+                control, gradient = self._control_variate(
+                    problem, number, driven, driven_logits, scale, create_graph=create_graph
                 )
+                gradient = squash_slope(kind, driven[number], gradient) / temperature
+                given = conditional_pull(kind, logits[number], values[number], perturbed[0], gradient[0])
                 weight = (signals[number] - control)[(..., *(None,) * len(kind.shape))]
-                contribution = weight * kind.score(values[number], logits[number]) + slope
+                contribution = weight * kind.score(values[number], logits[number]) + gradient[-1] - given
             contributions.append(contribution if create_graph else contribution.detach())
         return single(values, tuple(contributions), signals[0])
 
@@ -115,13 +119,12 @@ class RelaxedControl(Estimator):
     def _perturbed(self, kind: Layer, logits: Tensor, values: Tensor, noise: Noise, number: int) -> Tensor:
         """Return a layer's perturbed logits: given the values and not, ``[2, n_samples, …]``.
 
-        If tied ``[1, n_samples, …]``: the one number that both are, with the difference of the derivatives.
+        If tied ``[1, n_samples, …]``: the one number that both are.
         """
         free = perturb(kind, logits, noise["values"][number])
-        if not self.tied:
-            return torch.stack((perturb_given(kind, logits, values, noise["conditional"][number]), free))
-        held = logits.detach()
-        return (free - conditional_change(kind, held, values, free.detach(), logits - held))[None]
+        if self.tied:
+            return free[None]
+        return torch.stack((perturb_given(kind, logits, values, noise["conditional"][number]), free))
 
     def _control_variate(
         self,
@@ -129,48 +132,44 @@ class RelaxedControl(Estimator):
         number: int,
         values: list[Tensor],
         logits: list[Tensor],
-        base: Tensor,
         scale: float | Tensor | None,
         *,
         create_graph: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Return c(ỹ), ``[n_samples, *batch]``, and the derivative of c(y) − c(ỹ), like the logits."""
+        """Return c(ỹ), ``[n_samples, *batch]``, and the derivatives of c at ỹ and y, like the relaxed values."""
         operation = type(self).__name__
         required = number == 0
-        rows = len(values[number])
-        difference = base.new_tensor([-1.0, 1.0][-rows:]).reshape(rows, *(1,) * (len(problem.batch_shape) + 1))
-        control, slope = base.new_zeros(()), base.new_zeros(())
+        relaxed = values[number]
+        controls, gradients = [], []
         if scale is not None:
             cost = record_signals(problem, values, logits, operation=operation, relaxed=True)[number]
-            (found,) = differentiate(
-                cost,
-                values,
-                [base],
-                operation=operation,
-                relaxed=True,
-                weights=difference,
-                required=required,
-                create_graph=create_graph,
+            found = differentiate(
+                cost, values, [relaxed], operation=operation, required=required, create_graph=create_graph
             )
-            control, slope = control + scale * cost[0], slope + scale * found
+            require_finite(found, operation=operation, relaxed=True)
+            controls.append(scale * cost[0])
+            gradients.append(scale * found[0])
         if self.control is not None:
             free = self.control(*values)
-            shape = (rows, base.shape[0], *problem.batch_shape)
+            shape = (*relaxed.shape[:2], *problem.batch_shape)
             actual = tuple(free.shape) if isinstance(free, Tensor) else type(free).__name__
-            require(actual == shape, operation, "control_variate", f"a number for each sample: {shape}", actual)
-            (found,) = differentiate(
+            argument = "control_variate"
+            require(actual == shape, operation, argument, f"a number for each sample: {shape}", actual)
+            found = differentiate(
                 free,
                 values,
-                [base],
+                [relaxed],
                 operation=operation,
-                relaxed=True,
-                argument="control_variate",
-                weights=difference,
+                argument=argument,
                 required=required,
                 create_graph=create_graph,
             )
-            control, slope = control + free[0], slope + found
-        return control, slope
+            require_finite(found, operation=operation, argument=argument, relaxed=True)
+            controls.append(free[0])
+            gradients.append(found[0])
+        if not controls:
+            return relaxed.new_zeros(()), torch.zeros_like(relaxed)
+        return sum(controls[1:], controls[0]), sum(gradients[1:], gradients[0])
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ several logits (common random numbers) and gives the same values on every device
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,7 +50,7 @@ class BernoulliLayer:
         self, logits: Float[Tensor, "..."], noise: Float[Tensor, "..."], coupling: Coupling = "inverse_cdf"
     ) -> Float[Tensor, "..."]:
         """Return 1 where ``noise < sigmoid(logits)``, else 0; the two arguments are broadcast."""
-        return (noise < torch.sigmoid(logits)).to(logits.dtype)
+        return indicator(torch.lt, noise, torch.sigmoid(logits))
 
     def log_prob(self, values: Float[Tensor, "..."], logits: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Return the log probability of each variable's value, ``[..., n]``; the two arguments are broadcast."""
@@ -171,6 +172,14 @@ class CategoricalLayer:
 
 
 Layer = BernoulliLayer | CategoricalLayer
+
+
+def indicator(
+    comparison: Callable[..., Tensor], one: Float[Tensor, "..."], other: Float[Tensor, "..."]
+) -> Float[Tensor, "..."]:
+    """Return 1 where a comparison (``torch.lt``, …) of two tensors holds, else 0, in the dtype of ``other``."""
+    # Written as numbers at once: a conversion afterwards takes longer than the comparison.
+    return comparison(one.detach(), other.detach(), out=torch.empty(0, dtype=other.dtype, device=other.device))
 
 
 def draw_open_uniform(

@@ -1,7 +1,8 @@
 """Derivatives of a cost through the values of the variables, and one clear error for a cost that has none."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -27,11 +28,10 @@ class SignalGradients:
     gradients: tuple[Tensor, ...]
 
 
-@contextmanager
-def recording() -> Iterator[None]:
+def recording() -> AbstractContextManager[object]:
     """Record a graph in here, whether the caller does or not; inside ``torch.inference_mode()`` too."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
+    # Leaving inference mode turns recording on, also where that mode was not on.
+    return torch.inference_mode(False)
 
 
 def attached(tensor: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -74,7 +74,8 @@ def gradient_of_signals(
         ValueError: the cost, or its derivative, is not finite there, or has the wrong shape.
     """
     signals = record_signals(problem, values, logits, operation=operation, relaxed=relaxed, shared_by=shared_by)
-    gradients = differentiate(signals[0], values, wrt, operation=operation, relaxed=relaxed)
+    gradients = differentiate(signals[0], values, wrt, operation=operation)
+    require_finite(gradients, operation=operation, relaxed=relaxed)
     return SignalGradients(tuple(signal.detach() for signal in signals), gradients)
 
 
@@ -108,9 +109,7 @@ def differentiate(
     wrt: Sequence[Float[Tensor, "..."]],
     *,
     operation: str,
-    relaxed: bool = False,
     argument: str = "f",
-    weights: Float[Tensor, "..."] | None = None,
     required: bool = True,
     create_graph: bool = False,
 ) -> tuple[Tensor, ...]:
@@ -121,42 +120,64 @@ def differentiate(
         values: that it was evaluated at; those with a graph are looked at for whether the cost depends on them.
         wrt: what to differentiate with respect to.
         operation: the estimator's name, for errors.
-        relaxed: whether the values lie between the variables' own, for errors.
         argument: what the function is called, for errors.
-        weights: of the single costs in the sum that is differentiated, broadcast; default: ones.
         required: whether a cost that depends on none of the values is an error; else the derivative is zero.
         create_graph: whether the derivative is to be differentiated again.
 
     Returns:
-        One tensor for each of ``wrt``, shaped like it.
+        One tensor for each of ``wrt``, shaped like it; :func:`require_finite` looks at the numbers.
 
     Raises:
-        TypeError, ValueError: as :func:`gradient_of_signals`.
+        TypeError: as :func:`gradient_of_signals`.
     """
-    followed = [value for value in values if value.requires_grad]
-    found: tuple[Tensor | None, ...] = (None,) * (len(wrt) + len(followed))
+    # What is asked for twice costs a pass over it twice.
+    asked = {id(tensor): tensor for tensor in (*wrt, *values) if tensor.requires_grad}
+    found: tuple[Tensor | None, ...] = (None,) * len(asked)
     if cost.requires_grad:
-        outputs = torch.ones_like(cost) if weights is None else weights.expand_as(cost)
         try:
             found = torch.autograd.grad(
-                cost, [*wrt, *followed], outputs, allow_unused=True, create_graph=create_graph, retain_graph=True
+                cost,
+                list(asked.values()),
+                torch.ones_like(cost),
+                allow_unused=True,
+                create_graph=create_graph,
+                retain_graph=True,
             )
         except RuntimeError as error:
             if _is_broken_graph(error):
                 raise _not_differentiable(operation, str(error).splitlines()[0], argument) from error
             raise
-    if required and all(gradient is None for gradient in found[len(wrt) :]):
+    by_tensor = dict(zip(asked, found, strict=True))
+    if required and all(by_tensor.get(id(value)) is None for value in values):
         raise _not_differentiable(operation, "a result that autograd cannot trace to the values", argument)
-    gradients = tuple(
-        torch.zeros_like(tensor) if gradient is None else gradient for tensor, gradient in zip(wrt, found, strict=False)
+    traced = [by_tensor.get(id(tensor)) for tensor in wrt]
+    return tuple(
+        torch.zeros_like(tensor) if gradient is None else gradient for tensor, gradient in zip(wrt, traced, strict=True)
     )
+
+
+def require_finite(
+    gradients: Sequence[Float[Tensor, "..."]], *, operation: str, argument: str = "f", relaxed: bool = False
+) -> None:
+    """Refuse derivatives with entries that are not finite.
+
+    Args:
+        gradients: at least one.
+        operation: the estimator's name, for errors.
+        argument: what the function is called whose derivatives they are, for errors.
+        relaxed: whether the values lie between the variables' own, for errors.
+
+    Raises:
+        ValueError: one is not.
+    """
     # One number crosses from the device; a sum is finite unless an entry is not (or it overflows: look again).
-    if gradients and not torch.isfinite(torch.stack([gradient.detach().sum() for gradient in gradients]).sum()):
-        for gradient in gradients:
-            if not torch.isfinite(gradient).all():
-                bad = "NaN" if torch.isnan(gradient).any() else "an infinite one"
-                raise argument_error(operation, argument, f"a derivative that is finite {_place(relaxed)}", bad)
-    return gradients
+    sums = [gradient.detach().sum() for gradient in gradients]
+    if math.isfinite(sum(sums[1:], sums[0]).item()):
+        return
+    for gradient in gradients:
+        if not torch.isfinite(gradient).all():
+            bad = "NaN" if torch.isnan(gradient).any() else "an infinite one"
+            raise argument_error(operation, argument, f"a derivative that is finite {_place(relaxed)}", bad)
 
 
 def _place(relaxed: bool) -> str:

@@ -5,7 +5,7 @@ In a chain the derivative also flows through the values into the logits of later
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,8 +17,12 @@ from toolkit.core.errors import reject, require
 from toolkit.estimators.conditional_noise import perturb, perturb_given, relax, require_temperature
 from toolkit.estimators.estimator import Estimator, Noise, Parts, single
 from toolkit.estimators.layers import BernoulliLayer, Coupling, Layer
-from toolkit.estimators.pathwise import attached, gradient_of_signals, recording
+from toolkit.estimators.pathwise import attached, differentiate, record_signals, recording, require_finite
 from toolkit.estimators.problems import Problem
+
+Slope = Callable[[Tensor], Tensor]
+"""What a change of a layer's logits adds to its values, to first order. The linear map is symmetric, so that it also
+takes a derivative with respect to the values back to the logits."""
 
 
 class Pathwise(Estimator):
@@ -33,16 +37,16 @@ class Pathwise(Estimator):
     """Whether the cost is evaluated at relaxed values."""
 
     @abstractmethod
-    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> Float[Tensor, "..."]:
-        """Compute a layer's values with a derivative.
+    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> tuple[Tensor, Slope]:
+        """Compute a layer's values and their derivative.
 
         Args:
             layer: what the variables are.
-            logits: ``[n_samples, *batch, n(, K)]``, with a graph.
+            logits: ``[n_samples, *batch, n(, K)]``, without a graph.
             noise: what :meth:`draw` drew for this layer, by name.
 
         Returns:
-            Values like the logits, differentiable with respect to them.
+            Values like the logits, and how they change with them.
         """
 
     def draw(self, problem: Problem, n_samples: int, generator: torch.Generator) -> Noise:
@@ -54,9 +58,11 @@ class Pathwise(Estimator):
 
         ``Parts.values`` are what the later layers and the cost were given, ``Parts.cost`` is the cost there.
         """
+        operation = type(self).__name__
         n_samples = noise["values"][0].shape[0]
         values: list[Tensor] = []
         logits: list[Tensor] = []
+        slopes: list[Slope] = []
         with recording():
             for number, layer in enumerate(problem.layers):
                 made = problem.logits(number, values[-1] if values else None)
@@ -64,11 +70,17 @@ class Pathwise(Estimator):
                     made = attached(made.expand(n_samples, *made.shape))
                 elif not made.requires_grad:
                     made = attached(made)
+                held = made.detach()
+                value, slope = self.value(layer, held, {name: drawn[number] for name, drawn in noise.items()})
+                # Behind the first layer's values there is nothing but their slope: no graph is needed for it.
+                values.append(value + slope(made - held) if number else attached(value))
                 logits.append(made)
-                values.append(self.value(layer, made, {name: drawn[number] for name, drawn in noise.items()}))
-            operation = type(self).__name__
-            found = gradient_of_signals(problem, values, logits, logits, operation=operation, relaxed=self.relaxed)
-        return single(tuple(value.detach() for value in values), found.gradients, found.signals[0])
+                slopes.append(slope)
+            cost = record_signals(problem, values, logits, operation=operation, relaxed=self.relaxed)[0]
+            through, direct, *later = differentiate(cost, values, [values[0], *logits], operation=operation)
+        gradients = (slopes[0](through) + direct, *later)
+        require_finite(gradients, operation=operation, relaxed=self.relaxed)
+        return single(tuple(value.detach() for value in values), gradients, cost.detach())
 
     def expected_evaluations(self, problem: Problem) -> float:
         """Return 1."""
@@ -86,11 +98,11 @@ class StraightThrough(Pathwise):
     title: ClassVar[str] = "straight-through"
     reference: ClassVar[str] = "Bengio, Léonard & Courville 2013, arXiv 1308.3432"
 
-    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> Float[Tensor, "..."]:
+    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> tuple[Tensor, Slope]:
         """Return the sample, with the derivative of the probabilities."""
-        held = logits.detach()
-        hard = layer.sample(held, noise["values"], self.coupling)
-        return hard + squash_slope(layer, layer.probabilities(held), logits - held)
+        probabilities = layer.probabilities(logits)
+        hard = layer.sample(logits, noise["values"], self.coupling)
+        return hard, lambda change: squash_slope(layer, probabilities, change)
 
 
 @dataclass(frozen=True)
@@ -115,9 +127,10 @@ class GumbelSoftmax(Pathwise):
     def __post_init__(self) -> None:
         require_temperature(type(self).__name__, self.temperature)
 
-    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> Float[Tensor, "..."]:
+    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> tuple[Tensor, Slope]:
         """Return the relaxed value."""
-        return relax(layer, perturb(layer, logits, noise["values"]), self.temperature)
+        soft = relax(layer, perturb(layer, logits, noise["values"]), self.temperature)
+        return soft, lambda change: squash_slope(layer, soft, change) / self.temperature
 
 
 @dataclass(frozen=True)
@@ -140,12 +153,11 @@ class StraightThroughGumbel(Pathwise):
     def __post_init__(self) -> None:
         require_temperature(type(self).__name__, self.temperature)
 
-    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> Float[Tensor, "..."]:
+    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> tuple[Tensor, Slope]:
         """Return the sample, with the derivative of the relaxed value."""
-        held = logits.detach()
-        hard = layer.sample(held, noise["values"], self.coupling)
-        soft = relax(layer, perturb(layer, held, noise["values"]), self.temperature)
-        return hard + squash_slope(layer, soft, logits - held) / self.temperature
+        hard = layer.sample(logits, noise["values"], self.coupling)
+        soft = relax(layer, perturb(layer, logits, noise["values"]), self.temperature)
+        return hard, lambda change: squash_slope(layer, soft, change) / self.temperature
 
 
 @dataclass(frozen=True)
@@ -177,12 +189,11 @@ class GumbelRao(Pathwise):
         values = super().draw(problem, n_samples, generator)
         return {**values, "conditional": problem.draw_noise((self.n_noise, n_samples), generator, "gumbel")}
 
-    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> Float[Tensor, "..."]:
+    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> tuple[Tensor, Slope]:
         """Return the sample, with the mean derivative of the relaxed values around it."""
-        held = logits.detach()
-        hard = layer.sample(held, noise["values"], self.coupling)
-        soft = relax(layer, perturb_given(layer, held, hard, noise["conditional"]), self.temperature)
-        return hard + squash_slope(layer, soft, logits - held).mean(0) / self.temperature
+        hard = layer.sample(logits, noise["values"], self.coupling)
+        soft = relax(layer, perturb_given(layer, logits, hard, noise["conditional"]), self.temperature)
+        return hard, lambda change: squash_slope(layer, soft, change).mean(0) / self.temperature
 
 
 @dataclass(frozen=True)
@@ -206,14 +217,16 @@ class ReinMax(Pathwise):
     def __post_init__(self) -> None:
         require_temperature("ReinMax", self.temperature)
 
-    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> Float[Tensor, "..."]:
+    def value(self, layer: Layer, logits: Float[Tensor, "..."], noise: Mapping[str, Tensor]) -> tuple[Tensor, Slope]:
         """Return the sample, with the derivative of the trapezoidal rule."""
-        held = logits.detach()
-        hard = layer.sample(held, noise["values"], self.coupling)
-        between = (relax(layer, held, self.temperature) + hard) / 2
-        change = logits - held
-        twice = 2 * squash_slope(layer, between, change)
-        return hard + twice - squash_slope(layer, layer.probabilities(held), change) / 2
+        probabilities = layer.probabilities(logits)
+        hard = layer.sample(logits, noise["values"], self.coupling)
+        between = (relax(layer, logits, self.temperature) + hard) / 2
+
+        def slope(change: Tensor) -> Tensor:
+            return 2 * squash_slope(layer, between, change) - squash_slope(layer, probabilities, change) / 2
+
+        return hard, slope
 
 
 def squash_slope(
@@ -221,7 +234,7 @@ def squash_slope(
 ) -> Float[Tensor, "..."]:
     """Return what a change of logits adds to a sigmoid or softmax that stands at these probabilities, to first order.
 
-    Added with a change that is zero it leaves a value as it is and gives it a derivative.
+    The map is symmetric: it also takes a derivative with respect to the probabilities back to the logits.
     """
     if isinstance(layer, BernoulliLayer):
         return probabilities * (1 - probabilities) * change
