@@ -34,6 +34,7 @@ _Y_LABELS = {
     "fixed variance": "gradient's variance, one batch",
     "total variance": "gradient's variance, fresh batches",
 }
+_MOST_BANDS = 10
 _WITHIN = 15.0  # nats: what ended further below the best is left out of the picture's limits
 
 
@@ -85,23 +86,36 @@ def pick(run: Run, group: str = GROUPS[0], x: str = "steps", y: str = "test boun
 
 def draw(picked: Picked) -> Svg:
     """Draw a line an estimator, the mean over seeds, and a band from the lowest to the highest seed."""
-    curves, bound = picked.curves, picked.y == "test bound"
-    log_x = picked.x != "steps"
-    lines = [Series(one.estimator, one.x, one.mean, look_of(one.estimator), band=(one.low, one.high)) for one in curves]
+    curves = sorted(picked.curves, key=lambda one: one.estimator == "RAM")  # on top of the others
+    bound, log_x = picked.y == "test bound", picked.x != "steps"
+    lines = [
+        Series(
+            one.estimator,
+            one.x,
+            one.mean,
+            look_of(one.estimator),
+            band=(one.low, one.high) if _has_bands(picked) else None,
+        )
+        for one in curves
+    ]
     points = [] if bound else [Series("", one.x, one.y, one.meaning, markers=True) for one in lines]  # few of them
-    x_end = max((float(one.x[-1]) for one in curves), default=1.0)
+    x_limits, y_limits = _limits(picked)
     return line_chart(
-        [*leaders(lines, x_end), *lines, *points],
+        [*leaders(lines, x_limits[1]), *lines, *points],
         x_label=_x_label(picked),
         y_label=_Y_LABELS[picked.y],
         title=_finding(picked),
-        x_limits=None if log_x or not curves else (0, x_end),
-        y_limits=_limits(picked) if bound else None,
+        x_limits=x_limits,
+        y_limits=y_limits,
         log_x=log_x,
         log_y=not bound,
         width=660,
         height=max(380, 19 * len(lines) + 90),
     )
+
+
+def _has_bands(picked: Picked) -> bool:
+    return len(picked.curves) <= _MOST_BANDS and any(one.n_seeds > 1 for one in picked.curves)
 
 
 def _x_label(picked: Picked) -> str:
@@ -116,15 +130,20 @@ def _seconds(picked: Picked) -> str:
     return "CPU seconds" if picked.run.members[0].environment.device.startswith("cpu") else "seconds"
 
 
-def _limits(picked: Picked) -> tuple[float, float] | None:
-    """Return limits that show how the ends differ; the first steps lie far below."""
-    finished = picked.finished
-    if not finished:
-        return None
-    best = finished[-1].last
-    lasts = [one.last for one in finished if one.last > best - _WITHIN]
-    span = max(best - min(lasts), 0.5)
-    return min(lasts) - 1.2 * span, best + 0.2 * span
+def _limits(picked: Picked) -> tuple[tuple[float, float], tuple[float, float] | None]:
+    """Return limits that show how the ends differ; of a bound the first steps lie far below."""
+    x_end = max((float(one.x[-1]) for one in picked.curves), default=1.0) or 1.0
+    finished, low, y_limits = picked.finished, -math.inf, None
+    if picked.y == "test bound" and finished:
+        best = finished[-1].last
+        lasts = [one.last for one in finished if one.last > best - _WITHIN]
+        span = max(best - min(lasts), 0.5)
+        low = min(lasts) - 1.2 * span
+        y_limits = (low, best + 0.2 * span)
+    if picked.x == "steps":
+        return (0.0, x_end), y_limits
+    seen = [float(one.x[(one.mean >= low) & (one.x > 0)].min(initial=x_end)) for one in finished]
+    return (0.7 * min(seen, default=x_end), x_end), y_limits
 
 
 def _finding(picked: Picked) -> str:
@@ -133,8 +152,20 @@ def _finding(picked: Picked) -> str:
         return picked.run.label
     low, high = finished[0], finished[-1]
     if picked.y == "test bound":
-        return f"{high.estimator} ends highest, {low.estimator} {high.last - low.last:.2f} nats below"
+        names = _highest(picked)
+        words = names[0] if len(names) == 1 else f"{names[0]} and {names[1]}"
+        if len(names) > 2:
+            words = f"{names[0]} and {len(names) - 1} others"
+        verb = "ends" if len(names) == 1 else "end"
+        return f"{words} {verb} highest, {low.estimator} {high.last - low.last:.2f} nats below"
     return f"{low.estimator} varies least, {high.estimator} {times(high.last / low.last)} × as much"
+
+
+def _highest(picked: Picked) -> list[str]:
+    """Return the estimator that ends highest, then those of which a seed reaches into its seeds' range."""
+    *others, best = picked.finished
+    reach = best.low[-1] if best.n_seeds > 1 else math.inf
+    return [best.estimator, *(one.estimator for one in reversed(others) if one.high[-1] >= reach)]
 
 
 def describe(picked: Picked) -> str:
@@ -147,7 +178,8 @@ def describe(picked: Picked) -> str:
     seeds = sorted({one.n_seeds for one in picked.curves})
     if seeds and seeds[-1] > 1:
         count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-        text += f" Lines are means over {count} seeds, bands reach from the lowest to the highest."
+        bands = ", bands reach from the lowest to the highest" if _has_bands(picked) else ""
+        text += f" Lines are means over {count} seeds{bands}."
     return f"{text} {where_recorded(STUDY, run.members)}"
 
 
@@ -165,7 +197,9 @@ def _what(picked: Picked) -> str:
         )
     if low is high:
         return f"the bound ends at {_nats(high.last)} nats with {high.estimator}"
-    ends = f"the bound ends at {_nats(high.last)} nats with {high.estimator} and at {_nats(low.last)} with "
+    alike = _highest(picked)[1:]
+    beside = f" (within the range of its seeds: {', '.join(alike)})" if alike else ""
+    ends = f"the bound ends at {_nats(high.last)} nats with {high.estimator}{beside} and at {_nats(low.last)} with "
     ends += low.estimator
     if picked.x == "steps":
         return ends

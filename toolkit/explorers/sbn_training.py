@@ -200,11 +200,9 @@ def draw(comparison: Comparison) -> Svg:
         for one in (now, *beside)
     ]
     variances = [
-        Series(f"{now.estimator}, one batch", *_columns(now.variances, 0, 1), replace(look, linestyle="-")),
-        Series(
-            f"{now.estimator}, fresh batches", *_columns(now.variances, 0, 2), style.Line(look.color, "--", "o", 1.8)
-        ),
-        *(Series(f"{_name(one, now)}, one batch", *_columns(one.variances, 0, 1), _dots(one)) for one in beside),
+        Series(f"{now.estimator}, fixed", *_columns(now.variances, 0, 1), replace(look, linestyle="-")),
+        Series(f"{now.estimator}, fresh", *_columns(now.variances, 0, 2), style.Line(look.color, "--", "o", 1.8)),
+        *(Series(f"{_name(one, now)}, fixed", *_columns(one.variances, 0, 1), _dots(one)) for one in beside),
     ]
     # A label without a point is not written, but room is left for it: both charts have the same axis.
     room = [Series(one.label, [], []) for one in (*bounds, *variances)]
@@ -220,7 +218,7 @@ def draw(comparison: Comparison) -> Svg:
     )
     below = line_chart(
         [*leaders(variances, n_steps), *variances, *room],
-        x_label="step",
+        x_label="step; variance over one fixed batch or over fresh ones",
         y_label="gradient's variance",
         x_limits=(0, n_steps),
         y_limits=(1e-7, 10),
@@ -273,9 +271,7 @@ def _finding(comparison: Comparison) -> str:
         return f"{now.estimator}, {now.n_steps} steps: {_nats(now.bound)} nats, variance {variance}"
     worse, better = sorted((now, other), key=lambda one: one.bound)
     ratio = times(worse.variances[-1][1] / better.variances[-1][1])
-    return (
-        f"{worse.estimator}: {ratio} × the variance of {better.estimator}, {better.bound - worse.bound:.2f} nats lower"
-    )
+    return f"{worse.estimator}: {ratio} × {better.estimator}'s variance, {better.bound - worse.bound:.2f} nats lower"
 
 
 def describe(comparison: Comparison) -> str:
