@@ -84,7 +84,7 @@ def test_logits_that_are_no_numbers(logit):
 
 def test_view():
     view = explore_tied_parameters()
-    assert "0, 0, 0.125" in view.text and "LR has no variance" in view.drawn.svg.to_string()
+    assert "0, 0, 0.125" in view.text and "LR has no variance at all" in view.drawn.svg.to_string()
     for value in (-REACH, 0.7, REACH):
         view.controls["logit"].value = value
         assert view.error is None and f"φ = {value:g}".replace("-", "−") in view.text

@@ -28,8 +28,8 @@ from toolkit.explorers.coin_objectives import BITS, TARGET, coin_problem, named
 from toolkit.lessons import View, controls, style
 from toolkit.lessons.axis import Scale, tick_names, ticks
 
-SAMPLES = 3_000
-"""Samples of each estimator."""
+SAMPLES, BIASED_SAMPLES = 3_000, 9_000
+"""Samples of each estimator; more of those that are biased, so that the bias stands out from chance."""
 _BINS = 66
 _MAKERS: dict[str, Callable[[Exact, float], Estimator]] = {
     "LR": lambda truth, temperature: LikelihoodRatio(),
@@ -128,7 +128,8 @@ class Histograms:
 def _noise(name: str, n_bits: int) -> Noise:
     problem = coin_problem(n_bits)
     generator = torch.Generator().manual_seed(list(_MAKERS).index(name))
-    return _MAKERS[name](exact(problem), 0.5).draw(problem, SAMPLES, generator)
+    estimator = _MAKERS[name](exact(problem), 0.5)
+    return estimator.draw(problem, SAMPLES if estimator.unbiased else BIASED_SAMPLES, generator)
 
 
 @functools.lru_cache(maxsize=256)
@@ -137,9 +138,9 @@ def _row(name: str, n_bits: int, offset: float, t: float, temperature: float) ->
     found = _MAKERS[name](truth, temperature)(problem, noise=_noise(name, n_bits))
     gradients = found.gradients[0]
     total, error = float(gradients.var(0).sum()), gradients.mean(0) - truth.gradients[0]
-    chance = 4 * math.sqrt(total / SAMPLES)
+    chance = 4 * math.sqrt(total / len(gradients))
     # Without bias, the expected squared length of the error is the variance of the mean.
-    length = math.sqrt(max(float(error.square().sum()) - total / SAMPLES, 0.0))
+    length = math.sqrt(max(float(error.square().sum()) - total / len(gradients), 0.0))
     offset = float(error[0]) if n_bits == 1 else length
     samples = (gradients @ _direction(truth)).numpy()
     return Row(name, samples, total, offset, chance, found.evaluations, found.unbiased)
@@ -181,7 +182,7 @@ def compute(n_bits: int = 12, offset: float = 0.0, t: float = TARGET, temperatur
 # ---------------------------------------------------------------------------------------------------------------------
 # The picture
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 660.0, 156.0, 510.0, 74.0, 29.0
+_WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 660.0, 168.0, 502.0, 74.0, 29.0
 _LOOKS = {
     "baseline": (style.PURPLE, "#8f4a70"),
     "paper": (style.BLUE, style.BLUE),
@@ -208,7 +209,7 @@ def draw(histograms: Histograms) -> Svg:
     exact_name = f"exact {_number(histograms.truth)}"
     x = to_x(histograms.truth)
     picture.text(min(max(x, _LEFT + 40), _RIGHT - 40), _TOP - 10, exact_name, size=12, anchor="middle", bold=True)
-    for place, words in ((_RIGHT + 74, "std. dev."), (_WIDTH - 12, "bias")):
+    for place, words in ((_RIGHT + 82, "std. dev."), (_WIDTH - 12, "bias")):
         picture.text(place, _TOP - 10, words, size=12, anchor="end", fill=style.GREY)
     values = ticks(-half, half, most=7)
     for value, name in zip(values, tick_names(values), strict=True):
@@ -231,7 +232,7 @@ def _look(row: Row) -> tuple[str, str]:
 def _draw_row(picture: Svg, row: Row, half: float, to_x: Scale, base: float) -> None:
     fill, ink = _look(row)
     strong = row.name == "RAM"
-    picture.text(_LEFT - 36, base - 8, row.name, size=12.5, anchor="end", fill=ink, bold=strong)
+    picture.text(_LEFT - 46, base - 8, row.name, size=12.5, anchor="end", fill=ink, bold=strong)
     counts, edges = np.histogram(row.samples, bins=_BINS, range=(-half, half))
     tallest = max(int(counts.max()), 1)
     heights = counts / tallest * (_ROW - 7)
@@ -242,14 +243,14 @@ def _draw_row(picture: Svg, row: Row, half: float, to_x: Scale, base: float) -> 
     picture.polyline([*corners, (_RIGHT, base)], closed=True, fill=fill, stroke="none", opacity=0.3)
     picture.polyline([*corners, (_RIGHT, base)], stroke=fill, stroke_width=1.2, dash=dash)
     for outside, place, anchor, sign in (
-        ((row.samples < -half).mean(), _LEFT - 3, "end", "◂"),
-        ((row.samples > half).mean(), _RIGHT + 3, "start", "▸"),
+        ((row.samples < -half).mean(), _LEFT - 3, "end", "←"),
+        ((row.samples > half).mean(), _RIGHT + 3, "start", "→"),
     ):
         if outside > 0:
             share = "<1" if outside < 0.01 else f"{100 * outside:.0f}"
             words = f"{sign}{share}%" if anchor == "end" else f"{share}%{sign}"
-            picture.text(place, base - 8, words, size=10, anchor=anchor, fill=style.GREY)
-    picture.text(_RIGHT + 74, base - 8, _number(row.deviation), size=12, anchor="end")
+            picture.text(place, base - 8, words, size=12, anchor=anchor, fill=style.GREY)
+    picture.text(_RIGHT + 82, base - 8, _number(row.deviation), size=12, anchor="end")
     if row.unbiased:
         picture.text(_WIDTH - 12, base - 8, "none", size=12, anchor="end", fill=style.GREY)
     else:

@@ -93,11 +93,12 @@ def _draw_panel(
 ) -> None:
     if panel.title:
         picture.text(to_x.start, top - 12, panel.title, bold=True)
+    most = (to_x.end - to_x.start) / (8 + text_width("10⁻⁴", _TICK))
     powers = range(round_log(to_x.low), round_log(to_x.high) + 1)
     for power in powers:
         x = to_x(10.0**power)
         picture.line(x, top, x, bottom, stroke="#e6e6e6", stroke_width=1)
-        if len(powers) < 7 or power % 2 == 0:
+        if len(powers) <= most or (power - powers[0]) % 2 == 0:
             picture.text(x, bottom + 17, power_name(10.0**power), size=_TICK, anchor="middle", fill=style.GREY)
     zero = to_x.start if reference is None else to_x(reference)
     for number, (value, text, look) in enumerate(zip(panel.values, panel.written, looks, strict=True)):

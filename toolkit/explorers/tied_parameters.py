@@ -147,11 +147,15 @@ def draw(tied: Tied) -> Svg:
 def _finding(tied: Tied) -> str:
     plain, best, ram = tied.shared.tolist()
     if plain < 1e-9:
-        return f"One shared logit turns the order round: LR has no variance, RAM {ram:.3g}"
+        return f"A shared logit: LR has no variance at all, RAM {ram:.3g}"
     lower = min(plain, best)
     if ram > lower:
-        return f"One shared logit turns the order round: RAM varies {ram / lower:.2f} × as much as LR does"
-    return f"So far out the order holds: RAM varies {ram / lower:.2f} × as much as LR at its best"
+        return f"A shared logit: RAM varies {_ratio(ram / lower)} as much as LR"
+    return f"So far out the order holds: RAM varies {_ratio(ram / lower)} LR"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.0f} ×" if value >= 9.95 else f"{value:.1f} ×" if value >= 0.095 else f"{value:.2f} ×"
 
 
 def describe(tied: Tied) -> str:
