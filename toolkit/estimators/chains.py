@@ -1,5 +1,6 @@
 """Problems whose cost is any function: one layer of independent variables, or several layers in a chain."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,8 +18,8 @@ class Factorized(Problem):
 
     Args:
         logits: ``[*batch, n]`` of Bernoulli variables, ``[*batch, n, K]`` of categorical ones; floating.
-        f: the cost: takes values ``[*leading, *batch, n]`` (one-hot ``[…, n, K]``) with any leading axes and returns
-            ``[*leading, *batch]``.
+        f: the cost: takes values ``[*leading, *batch, n]`` (one-hot ``[…, n, K]``) with any leading axes, leaves them
+            as they are, and returns ``[*leading, *batch]``.
         variables: ``"bernoulli"`` or ``"categorical"``.
 
     Raises:
@@ -48,11 +49,11 @@ class Factorized(Problem):
 
     def compute_signals(self, values: Values, logits: Values) -> tuple[Any, ...]:
         """Return the cost."""
-        return (self.f(values[0]),)
+        return (_call("Factorized", "f", self.f, values[0]),)
 
     def compute_direct(self, values: Values) -> Float[Tensor, "..."] | None:
         """Return the cost, for the sake of its own parameters."""
-        return self.f(values[0])
+        return _call("Factorized", "f", self.f, values[0])
 
 
 class Layered(Problem):
@@ -61,12 +62,14 @@ class Layered(Problem):
     Args:
         logits: of the first layer, ``[*batch, n]`` (Bernoulli) or ``[*batch, n, K]`` (categorical).
         transitions: for each further layer a function from the values of the layer before, with any leading axes, to
-            logits with the same leading axes.
+            logits with the same leading axes. Infinite logits are values that always or never occur; what comes in
+            another precision is converted.
         f: the cost: takes one tensor of values a layer, ``f(z_1, …, z_L)``, and returns ``[*leading, *batch]``.
         variables: ``"bernoulli"`` or ``"categorical"``, for all layers, or one word a layer.
 
     Raises:
-        ValueError, TypeError: as :class:`Factorized`; a transition that does not keep the leading axes.
+        ValueError, TypeError: as :class:`Factorized`; a transition that does not keep the leading axes,
+            makes NaN, or changes values in place.
     """
 
     def __init__(
@@ -107,27 +110,28 @@ class Layered(Problem):
         if layer == 0:
             return self._logits
         assert previous is not None, "only the first layer has no layer before it"
-        logits = self.transitions[layer - 1](previous)
+        argument = f"transitions[{layer - 1}]"
         before, here = self.layers[layer - 1], self.layers[layer]
+        logits = _call("Layered", argument, self.transitions[layer - 1], previous)
+        _require_floating("Layered", argument, logits)
         expected = (*previous.shape[: previous.ndim - len(before.shape)], *here.shape)
-        require(
-            logits.shape == expected, "Layered", f"transitions[{layer - 1}]", f"logits {expected}", tuple(logits.shape)
-        )
-        return logits
+        require(logits.shape == expected, "Layered", argument, f"logits {expected}", tuple(logits.shape))
+        # Infinite ones are values that never or always occur. A sum is NaN if an entry is (or infinities cancel).
+        if math.isnan(logits.detach().sum().item()) and torch.isnan(logits).any():
+            raise argument_error("Layered", argument, "logits that are numbers", "NaN")
+        return logits if logits.dtype is self.dtype else logits.to(self.dtype)
 
     def compute_signals(self, values: Values, logits: Values) -> tuple[Any, ...]:
         """Return the cost, the same for each layer."""
-        return (self.f(*values),) * self.depth
+        return (_call("Layered", "f", self.f, *values),) * self.depth
 
     def compute_direct(self, values: Values) -> Float[Tensor, "..."] | None:
         """Return the cost, for the sake of its own parameters."""
-        return self.f(*values)
+        return _call("Layered", "f", self.f, *values)
 
 
 def _layer_of(operation: str, logits: Any, variables: str, argument: str = "logits") -> Layer:
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        actual = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        reject(operation, argument, "a floating tensor", actual, kind=TypeError)
+    _require_floating(operation, argument, logits)
     require(bool(torch.isfinite(logits.detach()).all()), operation, argument, "finite logits", "NaN or infinite ones")
     shape = tuple(logits.shape)
     if variables == "bernoulli":
@@ -138,6 +142,24 @@ def _layer_of(operation: str, logits: Any, variables: str, argument: str = "logi
         require(len(shape) >= 2 and shape[-2] >= 1 and shape[-1] >= 2, operation, argument, expected, shape)
         return CategoricalLayer(shape[-2], shape[-1])
     raise argument_error(operation, "variables", "'bernoulli' or 'categorical'", repr(variables))
+
+
+def _call(operation: str, argument: str, function: Callable[..., Any], *values: Tensor) -> Any:
+    """Call what the user gave; the values are used again afterwards, so it must leave them as they are."""
+    # Torch counts what is written to a tensor, except to those of inference mode.
+    watched = [value for value in values if not value.is_inference()]
+    before = [value._version for value in watched]
+    result = function(*values)
+    if [value._version for value in watched] != before:
+        expected = "a function that leaves its arguments as they are"
+        raise argument_error(operation, argument, expected, "one that changes them in place")
+    return result
+
+
+def _require_floating(operation: str, argument: str, logits: Any) -> None:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        actual = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        reject(operation, argument, "a floating tensor", actual, kind=TypeError)
 
 
 def _require_callable(operation: str, argument: str, function: Any) -> None:

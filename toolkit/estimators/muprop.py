@@ -9,7 +9,7 @@ from torch import Tensor
 from toolkit.estimators.baselines import Baseline, centred_signal
 from toolkit.estimators.estimator import Estimator, Noise, Parts
 from toolkit.estimators.likelihood_ratio import take_baseline
-from toolkit.estimators.pathwise import attached, gradient_of_signals
+from toolkit.estimators.pathwise import attached, gradient_of_signals, recording
 from toolkit.estimators.problems import Problem
 from toolkit.estimators.relaxed import squash_slope
 
@@ -49,10 +49,11 @@ class MuProp(Estimator):
         """Expand about the mean-field point, and estimate what is left."""
         values, logits = problem.sample(noise["values"])
         signals = problem.signals(values, logits)
-        means, made = _mean_field(problem)
-        field = gradient_of_signals(
-            problem, means, made, means, operation="MuProp", relaxed=True, shared_by=len(values[0])
-        )
+        with recording():
+            means, made = _mean_field(problem)
+            field = gradient_of_signals(
+                problem, means, made, means, operation="MuProp", relaxed=True, shared_by=len(values[0])
+            )
         residuals = []
         for number, slope in enumerate(field.gradients):
             axes = tuple(range(-len(problem.layers[number].shape), 0))
@@ -76,13 +77,12 @@ def _mean_field(problem: Problem) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...
     """Return each layer's means given the means before it, with their graph, and the logits; a leading axis of 1."""
     means: list[Tensor] = []
     logits: list[Tensor] = []
-    with torch.enable_grad():
-        for number, layer in enumerate(problem.layers):
-            if number == 0:
-                logits.append(torch.unsqueeze(problem.logits(0, None).detach(), 0))
-                means.append(attached(layer.probabilities(logits[0])))
-            else:
-                logits.append(problem.logits(number, means[-1]))
-                mean = layer.probabilities(logits[number])
-                means.append(mean if mean.requires_grad else attached(mean))
+    for number, layer in enumerate(problem.layers):
+        if number == 0:
+            logits.append(torch.unsqueeze(problem.logits(0, None).detach(), 0))
+            means.append(attached(layer.probabilities(logits[0])))
+        else:
+            logits.append(problem.logits(number, means[-1]))
+            mean = layer.probabilities(logits[number])
+            means.append(mean if mean.requires_grad else attached(mean))
     return tuple(means), tuple(logits)

@@ -1,0 +1,107 @@
+"""What callers bring along: the mode they are in, and functions that do what they should not."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.estimators.problems import bernoulli_chain, categorical_chain, one_categorical, waves
+from toolkit.estimators.chains import Factorized, Layered
+from toolkit.estimators.estimator import Estimator
+from toolkit.estimators.exact import exact
+from toolkit.estimators.exact_variance import baseline_ladder, exact_variance
+from toolkit.estimators.marginalized import RAM
+from toolkit.estimators.problems import Problem
+from toolkit.estimators.registry import entries, suitable
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(5)
+
+
+def estimators(problem: Problem) -> dict[str, Estimator]:
+    # RELAX makes a new network each time; that of REBAR is the same code.
+    return {entry.name: estimator for entry, estimator in suitable(problem) if entry.name != "relax"}
+
+
+@pytest.mark.parametrize("make", [bernoulli_chain, categorical_chain, one_categorical])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_mode_changes_no_number(make: Callable[[], Problem], mode: Callable[[], Any]) -> None:
+    problem = make()
+    for name, estimator in estimators(problem).items():
+        expected = estimator(problem, 3, generator())
+        with mode():
+            found = estimator(problem, 3, generator())
+        for ours, theirs in zip(found.gradients, expected.gradients, strict=True):
+            assert torch.equal(ours, theirs), name
+
+
+def halved_in_place(*values: Tensor) -> Tensor:
+    values[-1].mul_(0.5)
+    return sum((value.sum(-1) for value in values[1:]), values[0].sum(-1)) ** 2
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
+def test_a_cost_that_writes_over_its_values_is_refused(entry: Any) -> None:
+    for problem in (
+        Factorized(waves(1, 3), halved_in_place),
+        Layered(waves(1, 3), [lambda z: z - 0.2], halved_in_place),
+    ):
+        estimator = entry.make(problem)
+        if not entry.supports(problem):
+            continue
+        # Torch itself refuses to write to values that stand for several, or that a derivative is taken at.
+        with pytest.raises((ValueError, TypeError, RuntimeError), match=r"in place|in-place|written-to tensor"):
+            estimator(problem, 4, generator())
+
+
+def test_a_transition_that_writes_over_its_values_is_refused() -> None:
+    problem = Layered(waves(1, 3), [lambda z: z.mul_(2).sub_(1)], lambda y, z: (y * z).sum(-1))
+    with pytest.raises(ValueError, match=r"transitions\[0\](.|\n)*in place"):
+        RAM()(problem, 4, generator())
+
+
+def test_a_transition_that_makes_nan_is_refused() -> None:
+    def transition(z: Tensor) -> Tensor:
+        return torch.where(z[..., :1] > 0.5, float("nan"), z)
+
+    problem = Layered(waves(1, 3), [transition], lambda y, z: (y * z).sum(-1))
+    for estimator in estimators(problem).values():
+        with pytest.raises(ValueError, match=r"transitions\[0\]"):
+            estimator(problem, 50, generator())
+    for function in (exact, baseline_ladder, lambda p: exact_variance(p, RAM())):
+        with pytest.raises(ValueError, match=r"transitions\[0\]"):
+            function(problem)
+
+
+def test_infinite_logits_of_later_layers_are_values_that_are_certain() -> None:
+    def transition(z: Tensor) -> Tensor:
+        return torch.where(z[..., :1] > 0.5, torch.tensor([float("inf"), -float("inf"), 0.3], dtype=z.dtype), z)
+
+    problem = Layered(waves(1, 3), [transition], lambda y, z: (y * z).sum(-1) ** 2)
+    samples = RAM()(problem, 50, generator())
+    assert all(torch.isfinite(gradient).all() for gradient in samples.gradients)
+    first, second = (values[0] for values in samples.parts.values)
+    assert (second[first[:, 0] > 0.5][:, :2] == torch.tensor([1.0, 0.0])).all()
+
+
+def test_a_transition_of_another_precision_is_converted() -> None:
+    def chain(transition: Callable[[Tensor], Tensor]) -> Layered:
+        return Layered(waves(1, 2, 3), [transition], lambda y, z: (y * z).sum(-1) ** 2)
+
+    single, double = chain(lambda z: 2 * z.float() - 1), chain(lambda z: 2 * z - 1)
+    for (name, ours), theirs in zip(estimators(single).items(), estimators(double).values(), strict=True):
+        found, expected = ours(single, 3, generator()), theirs(double, 3, generator())
+        for gradient, truth in zip(found.gradients, expected.gradients, strict=True):
+            assert gradient.dtype == torch.float64, name
+            torch.testing.assert_close(gradient, truth, rtol=1e-6, atol=1e-7)
+    for ours, theirs in zip(baseline_ladder(single), baseline_ladder(double), strict=True):
+        torch.testing.assert_close(ours.total(1), theirs.total(1), rtol=1e-6, atol=1e-7)
+
+
+def test_a_transition_that_stops_to_make_floats_is_refused() -> None:
+    problem = Layered(waves(1, 3), [lambda z: z if not z.any() else z.long()], lambda y, z: (y * z).sum(-1))
+    with pytest.raises(TypeError, match=r"transitions\[0\]"):
+        RAM()(problem, 4, generator())
