@@ -31,7 +31,7 @@ __all__ = [
 
 _Y_LABELS = {
     "test bound": "bound on held-out images (nats)",
-    "fixed variance": "gradient's variance, one batch",
+    "fixed variance": "gradient's variance, fixed batch",
     "total variance": "gradient's variance, fresh batches",
 }
 _MOST_BANDS = 10

@@ -50,7 +50,7 @@ def final_bounds_table(
         for name, n_seeds, found in summaries
     ]
     bounds = ["held-out bound (nats)", "importance-weighted bound (nats)"]
-    headers = ["estimator", "evaluations", "seeds", *bounds, "variance, one batch", "variance, fresh batches"]
+    headers = ["estimator", "evaluations", "seeds", *bounds, "variance, fixed batch", "variance, fresh batches"]
     caption = f"{run.label}: mean ± standard deviation over the seeds, each at the parameters it came to"
     return table(headers, rows, caption=caption, strong=[i for i, row in enumerate(rows) if row[0] == "RAM"])
 

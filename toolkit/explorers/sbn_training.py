@@ -30,7 +30,7 @@ SIZES = ("64-32", "64-32-32")
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 STEPS = (200, 600)
 N_DIGITS = 10
-_BETWEEN, _BOUND_SAMPLES, _REPEATS = 10, 5, 20
+_BETWEEN, _BOUND_SAMPLES, _REPEATS = 5, 5, 20
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -42,7 +42,7 @@ class Curves:
         sizes: pixels and variables of each latent layer.
         rate: learning rate.
         n_steps: of the whole training.
-        bounds: (step, evidence lower bound on the held-out digits in nats), every ten steps.
+        bounds: (step, evidence lower bound on the held-out digits in nats), every five steps.
         variances: (step, on a fixed batch, over fresh batches): of the inference network's gradient, the mean over its
             parameters; every quarter of the training.
         evaluations: of the cost, for an image and step.
@@ -146,7 +146,7 @@ def _square(images: Tensor) -> Float[np.ndarray, "digits 8 8"]:
 def train(
     estimator: str = "RAM", sizes: str = "64-32", rate: float = 3e-3, n_steps: int = STEPS[0]
 ) -> Iterator[Curves]:
-    """Train a network, yielding the curves after every ten steps.
+    """Train a network, yielding the curves after every five steps.
 
     Args:
         estimator, sizes, rate: as for :func:`start`.
@@ -281,7 +281,7 @@ def describe(comparison: Comparison) -> str:
     text = (
         f"{now.estimator}, {now.setting}: after {now.done} of {now.n_steps} steps the bound on {now.n_held_out} "
         f"held-out digits is {_nats(now.bound)} nats. At step {now.variances[-1][0]} the inference network's gradient "
-        f"has a variance of {fixed} on one batch and {fresh} over fresh ones"
+        f"has a variance of {fixed} on a fixed batch and {fresh} over fresh ones"
     )
     if now.done:
         text += f", for {_times_evaluated(now.evaluations)} an image and step"
