@@ -71,7 +71,7 @@ def test_unknown():
 def test_view(monkeypatch):
     monkeypatch.setattr(toy_descent, "learn", lambda name: learn(name, SHORT))
     view = explore_toy_descent()
-    assert "t = 0.499, 64 runs of 200 steps" in view.text and "Where the coins end: RAM 64" in view.text
+    assert "t = 0.499, 64 runs of 200 steps" in view.text and "Where the coins end: RAM:" in view.text
     for t in RATES:
         view.controls["t"].value = t
         assert view.error is None and f"t = {t:g}" in view.text
@@ -87,5 +87,6 @@ def test_the_title_says_what_became_of_them():
     fates = {"RAM": runs(0.01), "LR": runs(0.01, 0.99), "Gumbel-softmax 0.5": runs(0.5)}
     found = Descent(0.45, {name: fates.get(name, runs(0.3)) for name in LEARNERS})
     assert found.ends("LR") == (RUNS // 2, 0, RUNS // 2)
+    assert "RAM: all right; LR: many wrong; RLOO-2: nearly all open" in describe(found)
     text = draw(found).to_string()
     assert f"RAM arrives, LR fails {RUNS // 2} of {RUNS} times, Gumbel-softmax stalls" in text

@@ -192,12 +192,24 @@ def _finding(descent: Descent) -> str:
     return f"RAM {fate('RAM')}, LR {fate('LR')}, Gumbel-softmax {fate('Gumbel-softmax 0.5')}"
 
 
+def _in_words(descent: Descent, name: str) -> str:
+    """Say where a learner's coins end, roughly: rounding grows in these runs, so exact counts differ by machine."""
+    right, undecided, wrong = (count / RUNS for count in descent.ends(name))
+    if right == 1:
+        return "all right"
+    if undecided >= 0.75:
+        return "nearly all open"
+    if right >= 0.9:
+        return "nearly all right"
+    return "many wrong" if wrong >= 0.25 else "some wrong"
+
+
 def describe(descent: Descent) -> str:
     """Say where the learners' coins end."""
-    words = "; ".join(f"{name} {_ends(descent, name, ', ')}" for name in LEARNERS)
+    words = "; ".join(f"{name}: {_in_words(descent, name)}" for name in LEARNERS)
     return (
         f"t = {descent.t:g}, {RUNS} runs of {descent.n_steps:,} steps at rate {RATES[descent.t]:g}, one sample a step. "
-        f"Where the coins end: {words}. Open is a coin that shows neither side nine times in ten."
+        f"Where the coins end: {words}. Right shows 0 nine times in ten, wrong shows 1, open neither."
     )
 
 
