@@ -4,8 +4,8 @@ Contenders take turns in one process on one thread; what is compared is CPU time
 missed in every attempt. storchastic returns wrong gradients for some of these (DisARM, REBAR, the unordered set): only
 its time is taken here.
 
-The budget is a tenth of storchastic's time, in blocks everywhere. One sample at a time four rows keep a wider one, since
-small operations, each of some microseconds however few the samples, are all there is. Gumbel-softmax: the cost and its
+The budget is a tenth of storchastic's time, in blocks everywhere. One sample at a time four rows keep a wider one:
+small operations take their microseconds however few the samples. Gumbel-softmax: the cost and its
 derivative by themselves take a fourteenth of storchastic's time, the rest of the fifty operations twice that. REBAR and
 RELAX: such a derivative, for RELAX also that of its network, among 107 and 137 operations. The unordered set: 250
 operations on the table of all configurations. storchastic also replaces ``torch.Tensor.to`` by a slower one in the
