@@ -29,7 +29,7 @@ def perturb(layer: Layer, logits: Float[Tensor, "..."], noise: Float[Tensor, "..
         Perturbed logits. They lead to the values that ``layer.sample(logits, noise, "gumbel")`` returns.
     """
     if isinstance(layer, BernoulliLayer):
-        return logits + torch.log1p(-noise) - torch.log(noise)
+        return logits - torch.logit(noise)
     return logits - torch.log(-torch.log(noise))
 
 

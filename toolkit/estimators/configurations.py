@@ -98,8 +98,10 @@ class ConfigurationTable:
         Returns:
             The positions, ascending, and the log probability of all the others together.
         """
-        chosen = torch.zeros_like(uniform[:0, 0], dtype=torch.long)
-        for which, where in uniform:
+        # The first draw is from the one segment there is.
+        edge = torch.zeros_like(uniform[:1, 0], dtype=torch.long)
+        chosen = self.draw(edge[0], edge[0] + self.configurations, uniform[0, 1])[None]
+        for which, where in uniform[1:]:
             start, end = self._segments(chosen)
             share = torch.softmax(self.mass(start, end), 0).cumsum(0)
             # Divided by its end, the sum is 1 from the last segment with any mass on: no empty one is ever chosen.
@@ -141,4 +143,7 @@ def _decode(layer: Layer, index: Int[Tensor, "..."], dtype: torch.dtype) -> Floa
 
 
 def _take(table: Tensor, index: Tensor) -> Tensor:
+    if table.ndim == 1:
+        # The usual case of no batch, in a third of the time.
+        return table.take(index)
     return table.expand(*index.shape, table.shape[-1]).gather(-1, index[..., None])[..., 0]

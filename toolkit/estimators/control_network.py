@@ -40,7 +40,8 @@ class ControlVariate(nn.Module):
         """Return ``[*leading, *batch]`` for values of all the layers, ``[*leading, *batch, n(, K)]``."""
         # Centred, since values lie between 0 and 1.
         flat = [2 * value.flatten(-axes) - 1 for value, axes in zip(values, self.axes, strict=True)]
-        hidden = torch.tanh(nn.functional.linear(torch.cat(flat, -1), self.weight, self.bias))
+        together = flat[0] if len(flat) == 1 else torch.cat(flat, -1)
+        hidden = torch.tanh(nn.functional.linear(together, self.weight, self.bias))
         return hidden @ self.output + self.constant
 
     def __repr__(self) -> str:
