@@ -17,6 +17,14 @@ def test_two_bits_by_hand():
     assert found.configurations == 4
 
 
+def test_the_callers_mode_changes_nothing():
+    truth = exact(six_bits())
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            found = exact(six_bits())
+        assert torch.equal(found.value, truth.value) and torch.equal(found.gradients[0], truth.gradients[0])
+
+
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_gradients_are_differences_of_values(name):
     problem = PROBLEMS[name]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.estimators.problems import PROBLEMS, bernoulli_chain, one_bit, six_bits
+from toolkit.estimators.chains import Factorized
 from toolkit.estimators.exact import Enumeration, exact
 from toolkit.estimators.likelihood_ratio import LikelihoodRatio
 from toolkit.estimators.marginalized import RAM
@@ -91,6 +92,7 @@ def test_batches_report_the_mean_over_their_examples():
         ((RAM(), six_bits(), 1), ValueError, "n_samples"),
         ((RAM(), six_bits(), 2.5), TypeError, "n_samples"),
         ((RAM, six_bits(), 10), TypeError, "estimator"),
+        ((RAM(), None, 10), TypeError, "problem"),
     ],
 )
 def test_bad_arguments(arguments, kind, named):
@@ -98,7 +100,19 @@ def test_bad_arguments(arguments, kind, named):
         report(*arguments)
 
 
+def test_an_empty_batch_has_a_report():
+    problem = Factorized(torch.zeros(0, 3, dtype=torch.float64), lambda z: z.sum(-1) ** 2)
+    found = report(RAM(), problem, 4, exact=exact(problem))
+    assert found.largest_z == found.bias_norm == found.total_variance == 0
+    assert "largest z 0.0" in repr(found)
+
+
 def test_bad_truth_and_block():
+    for block in (1.5, True, "all"):
+        with pytest.raises(TypeError, match="block"):
+            report(RAM(), six_bits(), 10, block=block)
+    with pytest.raises(TypeError, match="exact"):
+        report(RAM(), six_bits(), 10, exact=exact(six_bits()).gradients)
     with pytest.raises(ValueError, match="exact"):
         report(RAM(), six_bits(), 10, exact=exact(one_bit()))
     with pytest.raises(ValueError, match="block"):

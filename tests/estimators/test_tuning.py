@@ -1,5 +1,7 @@
 """Tuning lowers the variance, changes no expectation, and touches nothing else."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -98,10 +100,30 @@ def test_the_initial_network_adds_nothing_and_comes_from_its_generator():
     assert repr(first) == "ControlVariate(18 inputs, 4 hidden units)"
 
 
-@pytest.mark.parametrize(("name", "number"), [("n_samples", 0), ("steps", 0), ("learning_rate", 0.0)])
+def test_the_callers_mode_changes_nothing():
+    problem = six_bits()
+    expected = tune(REBAR(), problem, generator(7), steps=3)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert tune(REBAR(), problem, generator(7), steps=3) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("n_samples", 0), ("steps", 0), ("learning_rate", 0.0), ("learning_rate", float("nan"))],
+)
 def test_arguments_out_of_range(name: str, number: float):
     with pytest.raises(ValueError, match=name):
         tune(REBAR(), six_bits(), **{name: number})
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"), [("n_samples", 1.5), ("steps", True), ("learning_rate", "0.1"), ("problem", None)]
+)
+def test_arguments_of_another_kind(name: str, thing: Any):
+    arguments = {"problem": six_bits(), name: thing}
+    with pytest.raises(TypeError, match=name):
+        tune(REBAR(), **arguments)
 
 
 def test_estimators_without_settings_to_tune():

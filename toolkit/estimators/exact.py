@@ -9,6 +9,7 @@ from torch import Tensor
 
 from toolkit.estimators.configurations import configuration_count, require_enumerable
 from toolkit.estimators.estimator import Estimator, Noise, Parts
+from toolkit.estimators.pathwise import recording
 from toolkit.estimators.problems import Problem
 
 
@@ -78,13 +79,13 @@ def exact(problem: Problem) -> Exact:
     Raises:
         ValueError: too many configurations, or the cost misbehaves.
     """
-    values = enumerate_values(problem, "exact")
-    configurations = values[0].shape[0]
-    values = tuple(
-        value.expand(configurations, *problem.batch_shape, *layer.shape)
-        for value, layer in zip(values, problem.layers, strict=True)
-    )
-    with torch.enable_grad():
+    with recording():
+        values = enumerate_values(problem, "exact")
+        configurations = values[0].shape[0]
+        values = tuple(
+            value.expand(configurations, *problem.batch_shape, *layer.shape)
+            for value, layer in zip(values, problem.layers, strict=True)
+        )
         offsets, logits = offset_logits(problem, values)
         cost = problem.counted().signals(values, logits)[0]
         expected = (joint_log_prob(problem, values, logits).exp() * cost).sum(0)

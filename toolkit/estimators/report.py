@@ -74,7 +74,7 @@ class Report:
     @property
     def largest_z(self) -> float | None:
         """The largest absolute :attr:`z`; ``None`` without a truth."""
-        return None if self.z is None else max(float(z.abs().max()) for z in self.z)
+        return None if self.z is None else max((float(z.abs().max()) for z in self.z if z.numel()), default=0.0)
 
     @property
     def bias_norm(self) -> float | None:
@@ -148,13 +148,18 @@ def report(
     """
     if not isinstance(estimator, Estimator):
         reject("report", "estimator", "an Estimator", type(estimator).__name__, kind=TypeError)
-    if isinstance(n_samples, bool) or not isinstance(n_samples, int):
-        reject("report", "n_samples", "an integer", repr(n_samples), kind=TypeError)
+    if not isinstance(problem, Problem):
+        reject("report", "problem", "a Problem (Factorized, Layered, …)", type(problem).__name__, kind=TypeError)
+    for name, number in (("n_samples", n_samples), ("block", 1 if block is None else block)):
+        if isinstance(number, bool) or not isinstance(number, int):
+            reject("report", name, "an integer", repr(number), kind=TypeError)
     require(n_samples >= 2, "report", "n_samples", ">= 2, to have a variance", n_samples)
     require(block is None or block >= 1, "report", "block", ">= 1", block)
     generator = resolve_generator(generator)
     shapes = [(*problem.batch_shape, *layer.shape) for layer in problem.layers]
     if exact is not None:
+        if not isinstance(exact, Exact):
+            reject("report", "exact", "what toolkit.estimators.exact returns", type(exact).__name__, kind=TypeError)
         found = [tuple(gradient.shape) for gradient in exact.gradients]
         require(found == shapes, "report", "exact", f"the truth of this problem: gradients {shapes}", found)
     if block is None:

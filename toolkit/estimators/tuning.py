@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from numbers import Real
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from toolkit.core.devices import resolve_generator
 from toolkit.core.errors import reject, require
 from toolkit.estimators.control_variates import REBAR, RELAX
+from toolkit.estimators.pathwise import recording
 from toolkit.estimators.problems import Problem
 
 TEMPERATURES = (0.01, 100.0)
@@ -52,32 +54,40 @@ def tune(
     """
     if not isinstance(estimator, REBAR | RELAX):
         reject("tune", "estimator", "a REBAR or RELAX estimator", type(estimator).__name__, kind=TypeError)
+    if not isinstance(problem, Problem):
+        reject("tune", "problem", "a Problem (Factorized, Layered, …)", type(problem).__name__, kind=TypeError)
     for name, number in (("n_samples", n_samples), ("steps", steps)):
+        if isinstance(number, bool) or not isinstance(number, int):
+            reject("tune", name, "an integer", repr(number), kind=TypeError)
         require(number >= 1, "tune", name, ">= 1", number)
-    require(learning_rate > 0, "tune", "learning_rate", "> 0", learning_rate)
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, Real):
+        reject("tune", "learning_rate", "a number", repr(learning_rate), kind=TypeError)
+    require(0 < learning_rate < math.inf, "tune", "learning_rate", "> 0 and finite", learning_rate)
     generator = resolve_generator(generator)
     place: dict[str, Any] = {"device": problem.device, "dtype": problem.dtype}
-    log_temperature = torch.tensor(math.log(estimator.temperature), **place, requires_grad=True)
-    scale = torch.tensor(float(estimator.scale), **place, requires_grad=True) if estimator.scale != 0 else None
-    tuned = [log_temperature] if scale is None else [log_temperature, scale]
-    if isinstance(estimator.control, nn.Module):
-        tuned += [parameter for parameter in estimator.control.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(tuned, lr=learning_rate)
-    for _ in range(steps):
-        noise = estimator.draw(problem, n_samples, generator)
-        with torch.enable_grad():
+    with recording():
+        log_temperature = torch.tensor(math.log(estimator.temperature), **place, requires_grad=True)
+        scale = torch.tensor(float(estimator.scale), **place, requires_grad=True) if estimator.scale != 0 else None
+        tuned = [log_temperature] if scale is None else [log_temperature, scale]
+        if isinstance(estimator.control, nn.Module):
+            tuned += [parameter for parameter in estimator.control.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(tuned, lr=learning_rate)
+        for _ in range(steps):
+            noise = estimator.draw(problem, n_samples, generator)
             parts = estimator.controlled(problem.counted(), noise, log_temperature.exp(), scale, create_graph=True)
             square = torch.stack([part.square().sum() for part in parts.contributions]).sum()
             square = square / max(parts.cost.numel(), 1)
-        require(bool(torch.isfinite(square)), "tune", "estimator", "a finite variance on the way", "NaN or infinite")
-        found = torch.autograd.grad(square, tuned, allow_unused=True)
-        for parameter, gradient in zip(tuned, found, strict=True):
-            parameter.grad = gradient
-        optimizer.step()
-        with torch.no_grad():
-            log_temperature.clamp_(math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]))
-    for parameter in tuned:
-        parameter.grad = None
+            require(
+                bool(torch.isfinite(square)), "tune", "estimator", "a finite variance on the way", "NaN or infinite"
+            )
+            found = torch.autograd.grad(square, tuned, allow_unused=True)
+            for parameter, gradient in zip(tuned, found, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            with torch.no_grad():
+                log_temperature.clamp_(math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]))
+        for parameter in tuned:
+            parameter.grad = None
     return dataclasses.replace(
         estimator,
         temperature=float(log_temperature.detach().exp()),
