@@ -13,15 +13,14 @@ def estimators_at_a_glance() -> Table:
         [
             entry.title,
             _objective(entry),
-            " and ".join(_KINDS[kind] for kind in sorted(entry.kind.variables)),
-            "any" if entry.kind.deep else "one",
+            "both" if len(entry.kind.variables) == len(_KINDS) else _KINDS[min(entry.kind.variables)],
             "yes" if entry.needs_gradient else "no",
             entry.evaluations,
         ]
         for entry in estimators.entries()
     ]
-    headers = ["estimator", "unbiased", "variables", "layers", "gradient of f", "evaluations"]
-    return table(headers, rows, caption="N variables in all, K values each, L layers")
+    headers = ["estimator", "unbiased", "variables", "∇f needed", "evaluations"]
+    return table(headers, rows, caption="Variables: coins, or K values each; N in all, in L layers")
 
 
 def _objective(entry: estimators.Entry) -> str:
