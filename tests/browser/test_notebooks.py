@@ -82,6 +82,8 @@ def examine(notebook, shots: Path, name: str) -> None:
             unnamed.append(f"slider {index + 1}")
         if handle.evaluate("node => !!node.closest('.toolkit-background-view')"):
             continue  # counts from the next run on
+        if handle.evaluate("node => !!node.closest('.noUi-target[disabled]')"):
+            continue  # of no use in the present setting, and shown so
         took = move(page, handle)
         if took is None:
             dead.append(label or f"slider {index + 1}")

@@ -8,7 +8,7 @@ _KINDS = {"bernoulli": "coins", "categorical": "K values"}
 
 
 def estimators_at_a_glance() -> Table:
-    """Return a table of the registry: name, for what it is defined, whether it is biased, needs a gradient, its price."""
+    """Return a table of the registry: name, whether it is unbiased, for what variables, what it needs and costs."""
     rows = [
         [
             entry.title,
