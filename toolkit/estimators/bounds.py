@@ -15,7 +15,7 @@ from toolkit.estimators.models import SigmoidBeliefNetwork, bernoulli_log_prob, 
 from toolkit.estimators.sigmoid_belief import SigmoidBeliefBound
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class BoundEstimate:
     """An estimated lower bound on the log likelihood of each image.
 

@@ -13,7 +13,7 @@ from toolkit.estimators.pathwise import recording
 from toolkit.estimators.problems import Problem
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Exact:
     """What enumeration finds.
 

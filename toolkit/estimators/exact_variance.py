@@ -17,7 +17,7 @@ from toolkit.estimators.problems import Problem
 from toolkit.estimators.tables import tabulate
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ExactVariance:
     """The variance of one sample of an estimator.
 
@@ -54,7 +54,7 @@ class ExactVariance:
         return f"ExactVariance({self.name}: layer totals {totals})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Ladder:
     """Exact variances of several estimators on one problem, from the crudest baseline on.
 

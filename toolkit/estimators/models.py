@@ -18,7 +18,7 @@ from toolkit.core.devices import draw_uniform, resolve_device, resolve_generator
 from toolkit.core.errors import reject, require
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Generated:
     """Images that a network generated.
 

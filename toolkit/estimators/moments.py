@@ -18,7 +18,7 @@ from toolkit.estimators.tables import LayerTable
 BASELINES = ("none", "mean", "constant", "mean_given_parents", "parents", "siblings")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Moments:
     """A layer's estimate in every case.
 

@@ -1,6 +1,7 @@
 """All estimators by name: what each is unbiased for, what it costs, what it asks of the cost, and where it is from."""
 
 import difflib
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -81,19 +82,28 @@ class Entry:
         }
 
 
-def _always(estimator: Estimator) -> Callable[[Problem], Estimator]:
-    return lambda problem: estimator
+# Functions with names, so that other processes can be sent an entry.
+def _the_same(estimator: Estimator, problem: Problem) -> Estimator:
+    return estimator
+
+
+def _with_moving_average(problem: Problem) -> Estimator:
+    return LikelihoodRatio(MovingAverage())
+
+
+def _nvil(problem: Problem) -> Estimator:
+    return LikelihoodRatio(InputDependent())
 
 
 def _entry(name: str, estimator: Estimator, evaluations: str, setting: str = "") -> Entry:
-    return Entry(name, _always(estimator), type(estimator), evaluations, setting)
+    return Entry(name, functools.partial(_the_same, estimator), type(estimator), evaluations, setting)
 
 
 _ENTRIES = (
     _entry("exact", Enumeration(), "all Kᴺ"),
     _entry("lr", LikelihoodRatio(), "1"),
-    Entry("lr-c", lambda problem: LikelihoodRatio(MovingAverage()), LikelihoodRatio, "1", "moving average"),
-    Entry("nvil", lambda problem: LikelihoodRatio(InputDependent()), LikelihoodRatio, "1", "NVIL"),
+    Entry("lr-c", _with_moving_average, LikelihoodRatio, "1", "moving average"),
+    Entry("nvil", _nvil, LikelihoodRatio, "1", "NVIL"),
     _entry("self-critical", SelfCritical(), "2"),
     _entry("optimal-constant", OptimalConstant(), "1"),
     _entry("rloo", LeaveOneOut(2), "n"),

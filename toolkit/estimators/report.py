@@ -16,9 +16,11 @@ from toolkit.estimators.problems import Problem
 
 BLOCK_ELEMENTS = 2_000_000
 """Most numbers in a block's samples of the gradient, unless told otherwise."""
+BLOCK_VALUES = 2**25
+"""Most numbers in all the values at which a block evaluates the cost, likewise: 256 MB in double precision."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Report:
     """What many samples of a gradient show. Tensors are per layer, ``[*batch, n(, K)]``, in double precision.
 
@@ -137,7 +139,8 @@ def report(
         n_samples: at least 2.
         generator: source of the noise; ``None`` makes a new one.
         exact: the truth, ``toolkit.estimators.exact(problem)``, to measure the bias with.
-        block: most samples held at once; default: what keeps a block's gradients below 2 million numbers.
+        block: most samples held at once; default: what keeps a block's gradients below 2 million numbers, and all the
+            values at which it evaluates the cost below 2**25.
 
     Returns:
         The report; its standard errors say how far to trust it.
@@ -164,7 +167,8 @@ def report(
         require(found == shapes, "report", "exact", f"the truth of this problem: gradients {shapes}", found)
     if block is None:
         numbers = sum(torch.Size(shape).numel() for shape in shapes)
-        block = max(1, BLOCK_ELEMENTS // max(numbers, 1))
+        values = max(numbers, 1) * max(estimator.expected_evaluations(problem), 1)
+        block = max(1, min(BLOCK_ELEMENTS // max(numbers, 1), int(BLOCK_VALUES // values)))
     moments = _Moments()
     evaluations = seconds = 0.0
     drawn = 0

@@ -12,7 +12,7 @@ from toolkit.estimators.layers import BernoulliLayer, Layer
 from toolkit.estimators.problems import Problem
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerTable:
     """What one layer of an enumerated problem is, the configurations of the others around it.
 
