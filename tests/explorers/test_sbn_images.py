@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from toolkit.explorers import explore_sbn_images, sbn_images
-from toolkit.explorers.sbn_images import compute, describe, draw, snapshots
+from toolkit.explorers.sbn_images import RATE, compute, describe, draw, snapshots
 from toolkit.explorers.sbn_training import held_out_bound, look_at, start
 
 
@@ -21,7 +21,7 @@ def short(monkeypatch):
 def test_they_are_moments_of_one_training():
     found = snapshots("LR")
     assert list(found) == [0, 10, 20]
-    training = start("LR")
+    training = start("LR", rate=RATE)
     for step in range(10):
         training.step(step)
     assert found[10].bound == held_out_bound(training)
@@ -34,7 +34,7 @@ def test_they_are_moments_of_one_training():
 
 def test_wrong_pixels_are_an_expectation():
     snapshot = snapshots("RAM")[20]
-    training = start("RAM")
+    training = start("RAM", rate=RATE)
     for step in range(20):
         training.step(step)
     generator = torch.Generator().manual_seed(3)
@@ -45,10 +45,27 @@ def test_wrong_pixels_are_an_expectation():
 
 
 def test_sentences_compare_at_the_same_step():
-    assert "as many steps with LR" in describe(compute("RAM", 20))
-    assert "as many steps with RAM" in describe(compute("LR", 10))
+    assert "as many with RLOO-2" in describe(compute("RAM", 20))
+    assert "as many with RLOO-2" in describe(compute("LR", 10))
+    assert "as many with RAM" in describe(compute("RLOO-2", 10))
     assert describe(compute("RAM", 0)).startswith("Before training") and "noise" in describe(compute("RAM", 0))
     assert "After 10 steps with LR" in draw(compute("LR", 10)).to_string()
+
+
+def test_rounding_errors_do_not_reach_the_sentence(monkeypatch):
+    monkeypatch.setattr(sbn_images, "STEPS", 60)
+    first = describe(compute("RAM", 60))
+
+    def shaken(*arguments, **options):
+        training = start(*arguments, **options)
+        with torch.no_grad():
+            for parameter in training.model.parameters():
+                parameter.mul_(1 + 1e-14)
+        return training
+
+    snapshots.cache_clear()
+    monkeypatch.setattr(sbn_images, "start", shaken)
+    assert describe(compute("RAM", 60)) == first
 
 
 @pytest.mark.parametrize(("argument", "values"), [("estimator", {"estimator": "NVIL"}), ("step", {"step": 15})])

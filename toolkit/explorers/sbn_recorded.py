@@ -109,7 +109,7 @@ def draw(picked: Picked) -> Svg:
         y_limits=y_limits,
         log_x=log_x,
         log_y=not bound,
-        width=660,
+        width=640,
         height=max(380, 19 * len(lines) + 90),
     )
 
