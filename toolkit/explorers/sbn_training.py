@@ -194,13 +194,13 @@ def draw(comparison: Comparison) -> Svg:
     now = comparison.now
     beside = [one for one in comparison.first if one is not now]
     n_steps = max(now.n_steps, *(one.n_steps for one in comparison.first))
-    look = look_of(now.estimator)
+    look = replace(look_of(now.estimator), linestyle="-", linewidth=2.4)  # the others are dotted
     bounds = [
         Series(f"{_name(one, now)} {_nats(one.bound)}", *_columns(one.bounds, 0, 1), look if one is now else _dots(one))
         for one in (now, *beside)
     ]
     variances = [
-        Series(f"{now.estimator}, fixed", *_columns(now.variances, 0, 1), replace(look, linestyle="-")),
+        Series(f"{now.estimator}, fixed", *_columns(now.variances, 0, 1), look),
         Series(f"{now.estimator}, fresh", *_columns(now.variances, 0, 2), style.Line(look.color, "--", "o", 1.8)),
         *(Series(f"{_name(one, now)}, fixed", *_columns(one.variances, 0, 1), _dots(one)) for one in beside),
     ]
@@ -212,7 +212,7 @@ def draw(comparison: Comparison) -> Svg:
         y_label="held-out bound (nats)",
         title=_finding(comparison),
         x_limits=(0, n_steps),
-        y_limits=(-32 if now.bound > -32 else -50, -24),
+        y_limits=(-32 if now.bound > -32 else -54, -24),
         height=240,
         y_names_like="10⁻³",
     )
