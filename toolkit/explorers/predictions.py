@@ -63,7 +63,7 @@ def sigmoid_belief_networks() -> Prediction:
     """Ask whether a quieter gradient makes a better model, for ``04_sigmoid_belief_networks``."""
     return predict(
         "Two networks with 64 binary latent variables learn the same digits for the same number of steps. One gets "
-        "gradients whose variance is about a thousand times smaller. By how much is its bound on the log likelihood "
+        "gradients whose variance is some thousand times smaller. By how much is its bound on the log likelihood "
         "better, in nats an image? A bound of a net that has learnt nothing is near −44.",
         ["by more than 10 nats", "by about 5 nats", "by 1 or 2 nats", "not measurably"],
         answer="by 1 or 2 nats",
