@@ -54,8 +54,8 @@ def gradients_through_coin_flips() -> Prediction:
             "it scatters more",
         ],
         answer="its variance is about a fifth smaller",
-        explanation="Per sample, flips are far better than a toss; thirteen tosses that serve each other nearly make up "
-        "for it.",
+        explanation="Per sample, flips are far better than a toss; thirteen tosses that serve each other nearly make "
+        "up for it.",
     )
 
 
