@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 
 from tests.estimators.problems import bernoulli_chain, categorical_chain, one_categorical, waves
+from toolkit.estimators.baselines import Constant, MovingAverage
 from toolkit.estimators.chains import Factorized, Layered
+from toolkit.estimators.control_variates import REBAR, RELAX
 from toolkit.estimators.estimator import Estimator
 from toolkit.estimators.exact import exact
 from toolkit.estimators.exact_variance import baseline_ladder, exact_variance
-from toolkit.estimators.marginalized import RAM
+from toolkit.estimators.input_dependent import InputDependent
+from toolkit.estimators.likelihood_ratio import OptimalConstant, SelfCritical
+from toolkit.estimators.marginalized import RAM, LocalExpectation
+from toolkit.estimators.multi_sample import exact_bound
 from toolkit.estimators.problems import Problem
 from toolkit.estimators.registry import entries, suitable
 
@@ -105,3 +110,38 @@ def test_a_transition_that_stops_to_make_floats_is_refused() -> None:
     problem = Layered(waves(1, 3), [lambda z: z if not z.any() else z.long()], lambda y, z: (y * z).sum(-1))
     with pytest.raises(TypeError, match=r"transitions\[0\]"):
         RAM()(problem, 4, generator())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SelfCritical(from_parents=1),
+        lambda: OptimalConstant(per_component="all"),
+        lambda: REBAR(tied=1),
+        lambda: RELAX(tied=None),
+        lambda: MovingAverage("0.2"),
+        lambda: InputDependent(hidden=1.5),
+        lambda: Layered(waves(1, 3), None, lambda y, z: y.sum(-1)),
+        lambda: Layered(waves(1, 3), lambda z: z, lambda y, z: y.sum(-1)),
+        lambda: LocalExpectation((1.0,))(one_categorical()),
+        lambda: exact(None),
+        lambda: exact_bound(None, 2),
+        lambda: Constant.optimal(None),
+    ],
+)
+def test_arguments_of_another_kind(make: Callable[[], Any]) -> None:
+    with pytest.raises(TypeError):
+        make()
+
+
+def test_a_constant_of_another_precision_is_converted() -> None:
+    problem = Layered(torch.zeros(3), [lambda z: z], lambda y, z: (y * z).sum(-1))
+    estimator = LocalExpectation((torch.ones(3, dtype=torch.float64),) * 2)
+    assert [gradient.dtype for gradient in estimator(problem, 2).gradients] == [torch.float32] * 2
+
+
+def test_the_truth_about_a_bound_in_inference_mode() -> None:
+    truth = exact_bound(one_categorical(), 2)
+    with torch.inference_mode():
+        found = exact_bound(one_categorical(), 2)
+    assert torch.equal(found.value, truth.value) and torch.equal(found.gradients[0], truth.gradients[0])

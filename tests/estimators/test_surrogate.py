@@ -121,3 +121,17 @@ def test_samples_print_in_one_line_and_as_plain_values():
     )
     assert samples.to_dict()["evaluations"] == 9
     assert samples.n_samples == 2 and exact(bernoulli_chain()).gradients[0].shape == samples.mean()[0].shape
+
+
+def test_the_variance_of_a_single_sample_is_unknown_and_says_so_quietly(recwarn):
+    (variance,) = RAM()(six_bits(), 1).variance()
+    assert torch.isnan(variance).all() and variance.shape == (6,) and not recwarn.list
+
+
+def test_things_that_are_neither_samples_nor_noise():
+    with pytest.raises(TypeError, match="samples"):
+        surrogate(six_bits(), RAM()(six_bits(), 2).gradients)
+    with pytest.raises(TypeError, match="problem"):
+        surrogate(None, RAM()(six_bits(), 2))
+    with pytest.raises(TypeError, match="noise"):
+        RAM()(six_bits(), noise=[torch.rand(2, 6)])

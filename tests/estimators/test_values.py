@@ -56,6 +56,7 @@ def test_results_can_be_looked_for_in_lists() -> None:
             baseline_ladder(problem),
             report(RAM(), problem, 3, generator()),
             network.sample(2, generator()),
+            RAM()(problem, 2, generator()),
         ]
 
     found = results()

@@ -182,9 +182,12 @@ class MovingAverage(Baseline):
 
     Raises:
         ValueError: a rate outside (0, 1].
+        TypeError: no number.
     """
 
     def __init__(self, rate: float = 0.2) -> None:
+        if isinstance(rate, bool) or not isinstance(rate, int | float):
+            reject("MovingAverage", "rate", "a number in (0, 1]", type(rate).__name__, kind=TypeError)
         require(0 < rate <= 1, "MovingAverage", "rate", "a number in (0, 1]", rate)
         self.rate = rate
         self.levels: tuple[Tensor, ...] | None = None

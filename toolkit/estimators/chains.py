@@ -81,6 +81,9 @@ class Layered(Problem):
         variables: str | Sequence[str] = "bernoulli",
     ) -> None:
         super().__init__()
+        if isinstance(transitions, Tensor) or not isinstance(transitions, Sequence):
+            expected = "a sequence of functions, one for each layer but the first"
+            reject("Layered", "transitions", expected, type(transitions).__name__, kind=TypeError)
         kinds = [variables] * (len(transitions) + 1) if isinstance(variables, str) else list(variables)
         expected = f"one word a layer, {len(transitions) + 1} in all"
         require(len(kinds) == len(transitions) + 1, "Layered", "variables", expected, variables)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from toolkit.core.errors import argument_error
+from toolkit.core.errors import argument_error, reject
 from toolkit.estimators.layers import BernoulliLayer, Layer
 from toolkit.estimators.problems import Problem
 
@@ -21,7 +21,10 @@ def require_enumerable(problem: Problem, operation: str) -> int:
 
     Raises:
         ValueError: there are more than 2**16.
+        TypeError: it is no problem.
     """
+    if not isinstance(problem, Problem):
+        reject(operation, "problem", "a Problem (Factorized, Layered, …)", type(problem).__name__, kind=TypeError)
     total = configuration_count(problem)
     if total > MOST_CONFIGURATIONS:
         expected = f"at most 2**16 = {MOST_CONFIGURATIONS:,} joint configurations to enumerate"

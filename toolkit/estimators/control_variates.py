@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -195,8 +195,7 @@ class REBAR(RelaxedControl):
     reference: ClassVar[str] = "Tucker et al. 2017, arXiv 1703.07370"
 
     def __post_init__(self) -> None:
-        require_temperature("REBAR", self.temperature)
-        _require_scale("REBAR", self.scale)
+        _check_settings(self)
 
     @property
     def control(self) -> None:
@@ -230,8 +229,7 @@ class RELAX(RelaxedControl):
     reference: ClassVar[str] = "Grathwohl et al. 2018, arXiv 1711.00123"
 
     def __post_init__(self) -> None:
-        require_temperature("RELAX", self.temperature)
-        _require_scale("RELAX", self.scale)
+        _check_settings(self)
         if self.control_variate is not None and not callable(self.control_variate):
             actual = type(self.control_variate).__name__
             reject("RELAX", "control_variate", "a function of the values, or None", actual, kind=TypeError)
@@ -250,7 +248,11 @@ class RELAX(RelaxedControl):
         return self.control_variate
 
 
-def _require_scale(operation: str, scale: Any) -> None:
-    if isinstance(scale, bool) or not isinstance(scale, Real):
-        reject(operation, "scale", "a number", type(scale).__name__, kind=TypeError)
-    require(math.isfinite(float(scale)), operation, "scale", "a finite number", scale)
+def _check_settings(estimator: RelaxedControl) -> None:
+    name = type(estimator).__name__
+    require_temperature(name, estimator.temperature)
+    if isinstance(estimator.scale, bool) or not isinstance(estimator.scale, Real):
+        reject(name, "scale", "a number", type(estimator.scale).__name__, kind=TypeError)
+    require(math.isfinite(float(estimator.scale)), name, "scale", "a finite number", estimator.scale)
+    if not isinstance(estimator.tied, bool):
+        reject(name, "tied", "True or False", repr(estimator.tied), kind=TypeError)

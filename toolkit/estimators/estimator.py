@@ -17,7 +17,7 @@ Noise = Mapping[str, tuple[Tensor, ...]]
 """Everything random in an estimate, by name; usually one tensor a layer."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parts:
     """What an estimator computes from noise; :class:`GradientSamples` is made of it.
 
@@ -42,7 +42,7 @@ class Parts:
     signals: tuple[Tensor, ...] | None = None
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class GradientSamples:
     """Independent samples of a gradient.
 
@@ -73,6 +73,8 @@ class GradientSamples:
 
     def variance(self) -> tuple[Tensor, ...]:
         """Return for each layer the unbiased variance of one sample, ``[*batch, n(, K)]``; NaN for a single sample."""
+        if self.n_samples == 1:
+            return tuple(torch.full_like(gradient[0], torch.nan) for gradient in self.gradients)
         return tuple(gradient.var(0) for gradient in self.gradients)
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,6 +148,8 @@ class Estimator(ABC):
         self.check(problem)
         if noise is None:
             noise = self.draw(problem, n_samples, resolve_generator(generator))
+        elif not isinstance(noise, Mapping):
+            reject(name, "noise", f"what {name}.draw returned", type(noise).__name__, kind=TypeError)
         counted = problem.counted()
         with torch.no_grad():
             parts = self.estimate(counted, noise)
@@ -213,8 +217,13 @@ def surrogate(problem: Problem, samples: GradientSamples, *, through_cost: bool 
 
     Raises:
         ValueError: samples of another problem.
+        TypeError: an argument of the wrong kind.
         RuntimeError: nothing behind the problem requires a gradient.
     """
+    if not isinstance(problem, Problem):
+        reject("surrogate", "problem", "a Problem (Factorized, Layered, …)", type(problem).__name__, kind=TypeError)
+    if not isinstance(samples, GradientSamples):
+        reject("surrogate", "samples", "what an estimator returned", type(samples).__name__, kind=TypeError)
     parts = samples.parts
     expected = (samples.n_samples, *problem.batch_shape)
     require(

@@ -49,8 +49,8 @@ def enumerate_values(problem: Problem, operation: str = "enumerate_values") -> t
     Raises:
         ValueError: there are more than 2**16 configurations.
     """
-    counts = [layer.arity**layer.size for layer in problem.layers]
     total = require_enumerable(problem, operation)
+    counts = [layer.arity**layer.size for layer in problem.layers]
     found = []
     repeat = total
     for layer, count in zip(problem.layers, counts, strict=True):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.core.devices import resolve_generator
-from toolkit.core.errors import require
+from toolkit.core.errors import reject, require
 from toolkit.estimators.baselines import Baseline, MovingAverage, observed_signals
 from toolkit.estimators.estimator import GradientSamples
 from toolkit.estimators.problems import Problem, Values
@@ -36,6 +36,7 @@ class InputDependent(Baseline):
 
     Raises:
         ValueError: a size or a rate out of range.
+        TypeError: no number.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class InputDependent(Baseline):
         normalize_variance: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
+        if isinstance(hidden, bool) or not isinstance(hidden, int):
+            reject("InputDependent", "hidden", "an integer", repr(hidden), kind=TypeError)
         require(hidden >= 1, "InputDependent", "hidden", ">= 1", hidden)
         require(0 < rate <= 1, "InputDependent", "rate", "a number in (0, 1]", rate)
         self.inputs = inputs

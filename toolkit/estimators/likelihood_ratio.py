@@ -68,6 +68,10 @@ class OptimalConstant(Estimator):
 
     per_component: bool = True
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.per_component, bool):
+            reject("OptimalConstant", "per_component", "True or False", repr(self.per_component), kind=TypeError)
+
     def estimate(self, problem: Problem, noise: Noise) -> Parts:
         """Enumerate for the baseline, then estimate with it."""
         baseline = Constant.optimal(problem, per_component=self.per_component, operation="OptimalConstant")
@@ -100,6 +104,10 @@ class SelfCritical(Estimator):
     reference: ClassVar[str] = "Rennie et al. 2017, arXiv 1612.00563"
 
     from_parents: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.from_parents, bool):
+            reject("SelfCritical", "from_parents", "True or False", repr(self.from_parents), kind=TypeError)
 
     def estimate(self, problem: Problem, noise: Noise) -> Parts:
         """Multiply signals less those of greedy passes with scores."""

@@ -154,6 +154,8 @@ class LocalExpectation(Estimator):
         expected = f"one tensor a layer, {problem.depth} in all"
         require(len(self.baseline) == problem.depth, "LocalExpectation", "baseline", expected, len(self.baseline))
         for layer, part in zip(problem.layers, self.baseline, strict=True):
+            if not isinstance(part, Tensor):
+                reject("LocalExpectation", "baseline", "a tuple of tensors", type(part).__name__, kind=TypeError)
             shape = (*problem.batch_shape, *layer.shape)
             fits = part.ndim <= len(shape) and all(
                 a in (1, b) for a, b in zip(reversed(part.shape), reversed(shape), strict=False)
@@ -167,7 +169,7 @@ class LocalExpectation(Estimator):
         gradients = []
         for number, layer in enumerate(problem.layers):
             costs, children = problem.neighbours(number, values, logits, signals[number])
-            baseline = None if self.baseline is None else self.baseline[number]
+            baseline = None if self.baseline is None else self.baseline[number].to(problem.device, problem.dtype)
             gradients.append(local_gradient(layer, logits[number], costs, children, baseline))
         return single(values, tuple(gradients), signals[0])
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from toolkit.core.errors import reject, require
 from toolkit.estimators.estimator import Estimator, Noise, Parts
 from toolkit.estimators.exact import Exact, enumerate_values, joint_log_prob, offset_logits
+from toolkit.estimators.pathwise import recording
 from toolkit.estimators.problems import Problem
 
 MOST_TUPLES = 2**20
@@ -144,17 +145,17 @@ def exact_bound(problem: Problem, n: int) -> Exact:
     if isinstance(n, bool) or not isinstance(n, int):
         reject("exact_bound", "n", "an integer", repr(n), kind=TypeError)
     require(n >= 1, "exact_bound", "n", ">= 1", n)
-    found = enumerate_values(problem, "exact_bound")
-    count = len(found[0])
-    expected = f"at most 2**20 = {MOST_TUPLES:,} tuples of configurations to enumerate"
-    # A configuration has two values at least, so a large n is refused before its power is taken.
-    few = n < MOST_TUPLES.bit_length() and count**n <= MOST_TUPLES
-    require(few, "exact_bound", "n", expected, f"{count}**{n}")
-    values = tuple(
-        value.expand(count, *problem.batch_shape, *layer.shape)
-        for value, layer in zip(found, problem.layers, strict=True)
-    )
-    with torch.enable_grad():
+    with recording():
+        found = enumerate_values(problem, "exact_bound")
+        count = len(found[0])
+        expected = f"at most 2**20 = {MOST_TUPLES:,} tuples of configurations to enumerate"
+        # A configuration has two values at least, so a large n is refused before its power is taken.
+        few = n < MOST_TUPLES.bit_length() and count**n <= MOST_TUPLES
+        require(few, "exact_bound", "n", expected, f"{count}**{n}")
+        values = tuple(
+            value.expand(count, *problem.batch_shape, *layer.shape)
+            for value, layer in zip(found, problem.layers, strict=True)
+        )
         offsets, logits = offset_logits(problem, values)
         log_weights = problem.counted().signals(values, logits)[0]
         log_probabilities = joint_log_prob(problem, values, logits)

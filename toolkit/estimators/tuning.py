@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from numbers import Real
 from typing import Any, TypeVar
 
 import torch
@@ -60,7 +59,7 @@ def tune(
         if isinstance(number, bool) or not isinstance(number, int):
             reject("tune", name, "an integer", repr(number), kind=TypeError)
         require(number >= 1, "tune", name, ">= 1", number)
-    if isinstance(learning_rate, bool) or not isinstance(learning_rate, Real):
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, int | float):
         reject("tune", "learning_rate", "a number", repr(learning_rate), kind=TypeError)
     require(0 < learning_rate < math.inf, "tune", "learning_rate", "> 0 and finite", learning_rate)
     generator = resolve_generator(generator)
