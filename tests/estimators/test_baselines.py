@@ -1,8 +1,11 @@
 """Baselines: what they learn, when, and that no sample is in its own."""
 
+import contextlib
 import copy
 import functools
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -147,6 +150,18 @@ def test_the_first_layers_network_sees_the_inputs() -> None:
     observe(none, chain, 2)
     assert none.networks is not None and none.networks[0] is None
     assert none.values(chain, 0, values, logits, ()).shape == ()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_networks_learn_in_any_mode_of_the_caller(mode: Callable[[], Any]) -> None:
+    learnt = []
+    for context in (contextlib.nullcontext, mode):
+        with context():
+            baseline = InputDependent(generator=torch.Generator().manual_seed(1))
+            observe(baseline, TwoInputs(), 3)
+        assert baseline.networks is not None
+        learnt.append([part for network in baseline.networks if network for part in network.parameters()])
+    assert len(learnt[0]) == 12 and all(torch.equal(a, b) for a, b in zip(*learnt, strict=True))
 
 
 def test_networks_of_ones_own() -> None:

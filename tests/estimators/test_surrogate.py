@@ -135,3 +135,13 @@ def test_things_that_are_neither_samples_nor_noise():
         surrogate(None, RAM()(six_bits(), 2))
     with pytest.raises(TypeError, match="noise"):
         RAM()(six_bits(), noise=[torch.rand(2, 6)])
+
+
+def test_a_surrogate_has_a_graph_whether_the_caller_records_one_or_not():
+    logits = waves(1, 3).requires_grad_()
+    problem = Factorized(logits, lambda z: z.sum(-1) ** 2)
+    with torch.no_grad():
+        samples = RAM()(problem, 4)
+        loss = surrogate(problem, samples)
+    loss.backward()
+    torch.testing.assert_close(logits.grad, samples.mean()[0])

@@ -9,7 +9,8 @@ the likelihood ratio with the best baseline there can be, and so a measure for e
 ``likelihood_ratio``      with ``baselines``, ``multi_sample`` (leave-one-out, VIMCO) and ``muprop``
 ``marginalized``          RAM, local expectation gradients, one coordinate
 ``antithetic``            ARM, DisARM, ARSM
-``relaxed``               straight-through and Gumbel-softmax relatives, ReinMax; ``control_variates``: REBAR, RELAX
+``relaxed``               straight-through and Gumbel-softmax relatives, ReinMax
+``control_variates``      REBAR, RELAX; ``tuning``: their settings by descent on the variance
 ``without_replacement``   sum and sample, unordered sets
 ``exact``                 the truth by enumeration; ``exact_variance``: and how much an estimator scatters about it
 ``report``, ``registry``  mean, variance, bias and price of an estimator; all of them by name
@@ -28,7 +29,8 @@ from toolkit.estimators.bounds import (
 from toolkit.estimators.chains import Factorized, Layered
 from toolkit.estimators.control_network import ControlVariate
 from toolkit.estimators.control_variates import REBAR, RELAX
-from toolkit.estimators.estimator import Estimator, GradientSamples, surrogate
+from toolkit.estimators.enumerated import LADDER
+from toolkit.estimators.estimator import Estimator, GradientSamples, Parts, surrogate
 from toolkit.estimators.exact import Enumeration, Exact, exact
 from toolkit.estimators.exact_covariance import exact_covariance, exact_layer_covariance
 from toolkit.estimators.exact_variance import ExactVariance, Ladder, baseline_ladder, exact_variance
@@ -50,6 +52,7 @@ from toolkit.estimators.without_replacement import SumAndSample, UnorderedSet
 __all__ = [
     "ARM",
     "ARSM",
+    "LADDER",
     "RAM",
     "REBAR",
     "RELAX",
@@ -81,6 +84,7 @@ __all__ = [
     "MovingAverage",
     "MuProp",
     "OptimalConstant",
+    "Parts",
     "Problem",
     "ReinMax",
     "Report",

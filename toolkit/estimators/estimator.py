@@ -245,12 +245,12 @@ def surrogate(problem: Problem, samples: GradientSamples, *, through_cost: bool 
         if direct is not None and direct.requires_grad:
             shares = direct / len(direct) if parts.weights is None else direct * parts.weights
             total = total + shares.sum() / samples.n_samples
-    if not total.requires_grad:
-        raise RuntimeError(
-            "surrogate: there is nothing to differentiate\n  expected: logits or a cost with parameters that require "
-            "a gradient\n  actual:   none does"
-        )
-    return total - total.detach() + parts.cost.mean(0).sum()
+        if not total.requires_grad:
+            raise RuntimeError(
+                "surrogate: there is nothing to differentiate\n"
+                "  expected: logits or a cost with parameters that require a gradient\n  actual:   none does"
+            )
+        return total - total.detach() + parts.cost.mean(0).sum()
 
 
 def _with_direct_gradient(problem: Problem, parts: Parts) -> Parts:

@@ -12,6 +12,7 @@ from toolkit.core.devices import resolve_generator
 from toolkit.core.errors import reject, require
 from toolkit.estimators.baselines import Baseline, MovingAverage, observed_signals
 from toolkit.estimators.estimator import GradientSamples
+from toolkit.estimators.pathwise import recording
 from toolkit.estimators.problems import Problem, Values
 
 
@@ -91,11 +92,11 @@ class InputDependent(Baseline):
         signals = observed_signals("InputDependent", problem, samples)
         if not signals[0].numel():
             return
-        values = [value[0] for value in samples.parts.values]
-        if self.networks is None:
-            self.networks = tuple(self._network(problem, layer, values) for layer in range(problem.depth))
         residuals = []
-        with torch.enable_grad():
+        with recording():
+            values = [value[0] for value in samples.parts.values]
+            if self.networks is None:
+                self.networks = tuple(self._network(problem, layer, values) for layer in range(problem.depth))
             for layer, signal in enumerate(signals):
                 target = signal - self.average.values(problem, layer, values, (), signals)
                 predicted = self._predict(problem, layer, values)
@@ -151,6 +152,8 @@ class InputDependent(Baseline):
         network, features = self.networks[layer], self._features(problem, layer, values)
         if network is None or features is None:
             return None
+        # What was made in inference mode cannot be learnt from, but a copy can.
+        features = features.clone() if features.is_inference() else features
         like = next(network.parameters(), features)
         predicted = network(features.to(like.device, like.dtype))
         expected = f"predictions {(*features.shape[:-1], 1)}"
