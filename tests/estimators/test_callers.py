@@ -17,9 +17,11 @@ from toolkit.estimators.exact_variance import baseline_ladder, exact_variance
 from toolkit.estimators.input_dependent import InputDependent
 from toolkit.estimators.likelihood_ratio import OptimalConstant, SelfCritical
 from toolkit.estimators.marginalized import RAM, LocalExpectation
+from toolkit.estimators.models import SigmoidBeliefNetwork
 from toolkit.estimators.multi_sample import exact_bound
 from toolkit.estimators.problems import Problem
 from toolkit.estimators.registry import entries, suitable
+from toolkit.estimators.sigmoid_belief import SigmoidBeliefBound
 
 
 def generator() -> torch.Generator:
@@ -31,7 +33,13 @@ def estimators(problem: Problem) -> dict[str, Estimator]:
     return {entry.name: estimator for entry, estimator in suitable(problem) if entry.name != "relax"}
 
 
-@pytest.mark.parametrize("make", [bernoulli_chain, categorical_chain, one_categorical])
+def belief_bound() -> SigmoidBeliefBound:
+    """A problem whose cost depends on the logits directly too."""
+    network = SigmoidBeliefNetwork((4, 3, 2), generator=generator(), device="cpu", dtype=torch.float64)
+    return SigmoidBeliefBound(network, (waves(2, 2, 4) > 0).double(), entropy="sampled")
+
+
+@pytest.mark.parametrize("make", [bernoulli_chain, categorical_chain, one_categorical, belief_bound])
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_the_callers_mode_changes_no_number(make: Callable[[], Problem], mode: Callable[[], Any]) -> None:
     problem = make()
@@ -41,6 +49,20 @@ def test_the_callers_mode_changes_no_number(make: Callable[[], Problem], mode: C
             found = estimator(problem, 3, generator())
         for ours, theirs in zip(found.gradients, expected.gradients, strict=True):
             assert torch.equal(ours, theirs), name
+
+
+def test_logits_made_in_inference_mode_serve_as_well() -> None:
+    def problem() -> Problem:
+        return Factorized(2 * waves(1, 2, 3), lambda z: (z.sum(-1) - 1.3) ** 2)
+
+    for name, estimator in estimators(problem()).items():
+        expected = estimator(problem(), 3, generator())
+        with torch.inference_mode():
+            inside = problem()
+            found = [estimator(inside, 3, generator())]
+        found.append(estimator(inside, 3, generator()))
+        for samples in found:
+            assert torch.equal(samples.gradients[0], expected.gradients[0]), name
 
 
 def halved_in_place(*values: Tensor) -> Tensor:

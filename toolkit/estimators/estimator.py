@@ -146,12 +146,13 @@ class Estimator(ABC):
             reject(name, "n_samples", "an integer", repr(n_samples), kind=TypeError)
         require(n_samples >= 1, name, "n_samples", ">= 1", n_samples)
         self.check(problem)
-        if noise is None:
-            noise = self.draw(problem, n_samples, resolve_generator(generator))
-        elif not isinstance(noise, Mapping):
+        if noise is not None and not isinstance(noise, Mapping):
             reject(name, "noise", f"what {name}.draw returned", type(noise).__name__, kind=TypeError)
         counted = problem.counted()
-        with torch.no_grad():
+        # Out of the caller's inference mode too: there no estimator could record a graph of its own.
+        with torch.inference_mode(False), torch.no_grad():
+            if noise is None:
+                noise = self.draw(problem, n_samples, resolve_generator(generator))
             parts = self.estimate(counted, noise)
             if not self.adds_direct_gradient:
                 parts = _with_direct_gradient(problem, parts)

@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.core.errors import reject, require
 from toolkit.estimators.estimator import Estimator, Noise, Parts
 from toolkit.estimators.exact import Exact, enumerate_values, joint_log_prob, offset_logits
-from toolkit.estimators.pathwise import recording
+from toolkit.estimators.pathwise import attached, recording
 from toolkit.estimators.problems import Problem
 
 MOST_TUPLES = 2**20
@@ -99,10 +99,8 @@ class VIMCO(Estimator):
         """Multiply what each draw adds to the bound with its score, and add the weighted direct derivatives."""
         values, logits = problem.sample(noise["values"])
         # Leaves of their own: what is differentiated is the cost's direct use of the logits, none of the values.
-        leaves = tuple(made.expand_as(value).detach() for made, value in zip(logits, values, strict=True))
+        leaves = tuple(attached(made.expand_as(value)) for made, value in zip(logits, values, strict=True))
         with torch.enable_grad():
-            for leaf in leaves:
-                leaf.requires_grad_()
             weights = problem.signals(values, leaves)[0]
             bound = log_mean_exp(weights)
             direct: tuple[Tensor | None, ...] = (None,) * problem.depth

@@ -36,7 +36,9 @@ def recording() -> AbstractContextManager[object]:
 
 def attached(tensor: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Return the same numbers as a new leaf that derivatives can be taken with respect to."""
-    return tensor.detach().requires_grad_()
+    held = tensor.detach()
+    # What was made in inference mode can have no derivative, but a copy can.
+    return (held.clone() if held.is_inference() else held).requires_grad_()
 
 
 def gradient_of_signals(
