@@ -105,8 +105,10 @@ def test_view(n_bits):
 
 def test_the_view_changes_its_cost_and_says_what_is_off():
     view = explore_estimator_histograms(12)
+    assert "length of the mean's error" in view.text and "length of the mean" in view.drawn.svg.to_string()
     assert "Off by more than chance: straight-through by 0.1" in view.text
-    assert "LR varies 2." in view.drawn.svg.to_string()
+    assert "standard deviation is 2." in view.drawn.svg.to_string()
     view.controls["n_bits"].value = 1
+    assert "length of the mean's error" not in view.text
     assert "RAM never varies" in view.drawn.svg.to_string() and "1 coin: the exact derivative" in view.text
     assert not view.controls["t"].disabled

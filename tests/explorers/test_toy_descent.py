@@ -89,4 +89,4 @@ def test_the_title_says_what_became_of_them():
     assert found.ends("LR") == (RUNS // 2, 0, RUNS // 2)
     assert "RAM: all right; LR: many wrong; RLOO-2: nearly all open" in describe(found)
     text = draw(found).to_string()
-    assert f"RAM arrives, LR fails {RUNS // 2} of {RUNS} times, Gumbel-softmax stalls" in text
+    assert f"RAM arrives, LR fails {RUNS // 2} of {RUNS} times, Gumbel-softmax 0.5 stalls" in text

@@ -203,7 +203,8 @@ def draw(histograms: Histograms) -> Svg:
     """Draw a histogram an estimator, on one axis, with the exact value through all of them."""
     rows, half = histograms.rows, half_width(histograms)
     bottom = _TOP + _ROW * len(rows)
-    picture = Svg(_WIDTH, bottom + 58)
+    several = histograms.n_bits > 1
+    picture = Svg(_WIDTH, bottom + (76 if several else 58))
     to_x = Scale(-half, half, _LEFT, _RIGHT, False)
     picture.text(14, 24, _finding(histograms), size=14, bold=True)
     exact_name = f"exact {_number(histograms.truth)}"
@@ -220,8 +221,11 @@ def draw(histograms: Histograms) -> Svg:
     picture.line(x, _TOP - 5, x, bottom, stroke=style.INK, stroke_width=2)
     for number, row in enumerate(rows):
         _draw_mean(picture, row, half, to_x, _TOP + _ROW * (number + 1) - 5)
-    what = "derivative by the logit" if histograms.n_bits == 1 else "gradient along the exact gradient's direction"
+    what = "gradient along the exact gradient's direction" if several else "derivative by the logit"
     picture.text((_LEFT + _RIGHT) / 2, bottom + 38, f"one sample of the {what}", anchor="middle")
+    if several:
+        words = "bias: length of the mean vector's error, of which the picture shows one direction only"
+        picture.text(_WIDTH - 12, bottom + 60, words, size=12, anchor="end", fill=style.GREY)
     return picture
 
 
@@ -285,8 +289,8 @@ def _finding(histograms: Histograms) -> str:
     worst = max((row for row in histograms.rows if not row.unbiased), key=lambda row: abs(row.offset))
     off = f"{worst.name} is off by {_bias(worst)}" if worst.off else "no bias shows"
     if ram.deviation < 1e-9:
-        return f"RAM never varies, LR by {_number(lr.deviation)}; {off}"
-    return f"LR varies {lr.deviation / ram.deviation:.1f} × as much as RAM; {off}"
+        return f"RAM never varies, LR's standard deviation is {_number(lr.deviation)}; {off}"
+    return f"LR's standard deviation is {lr.deviation / ram.deviation:.1f} × RAM's; {off}"
 
 
 def describe(histograms: Histograms) -> str:
@@ -304,7 +308,10 @@ def describe(histograms: Histograms) -> str:
             f"{_number(lr.total_variance)} with LR and {_number(ram.total_variance)} with RAM"
         )
     off = [f"{row.name} by {_bias(row)}" for row in histograms.rows if not row.unbiased and row.off]
-    biased = f"Off by more than chance: {', '.join(off)}." if off else "No biased one is off by more than chance here."
+    lengths = " (the length of the mean's error)" if histograms.n_bits > 1 else ""
+    biased = "No biased one is off by more than chance here."
+    if off:
+        biased = f"Off by more than chance: {', '.join(off)}{lengths}."
     return (
         f"{named(histograms.n_bits).capitalize()}: {spread}, which takes RAM {ram.evaluations:.0f} evaluations of the "
         f"cost and LR one. {biased}"

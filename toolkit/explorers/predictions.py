@@ -45,17 +45,12 @@ def gradients_through_coin_flips() -> Prediction:
     """Ask how far the optimal estimator is ahead at equal cost, for ``03_gradients_through_coin_flips``."""
     return predict(
         "Twelve coins decide a cost together. One estimate turns each coin over in turn: with the toss itself 13 "
-        "evaluations of the cost. Another takes 13 independent tosses and compares each with the mean of the others. "
-        "How much less does the first one scatter?",
-        [
-            "its variance is less than a tenth",
-            "its variance is about half",
-            "its variance is about a fifth smaller",
-            "it scatters more",
-        ],
-        answer="its variance is about a fifth smaller",
-        explanation="Per sample, flips are far better than a toss; thirteen tosses that serve each other nearly make "
-        "up for it.",
+        "evaluations of the cost. Another takes 13 independent tosses and subtracts from each cost the mean of the "
+        "other twelve. Both are right on average. How large is the variance of the first, beside that of the second?",
+        ["less than a tenth", "about half", "about four fifths", "larger"],
+        answer="about four fifths",
+        explanation="One estimate by flips is far better than one toss; thirteen tosses that serve one another nearly "
+        "make up for it.",
     )
 
 

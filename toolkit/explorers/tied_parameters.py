@@ -148,10 +148,8 @@ def _finding(tied: Tied) -> str:
     plain, best, ram = tied.shared.tolist()
     if plain < 1e-9:
         return f"A shared logit: LR has no variance at all, RAM {ram:.3g}"
-    lower = min(plain, best)
-    if ram > lower:
-        return f"A shared logit: RAM varies {_ratio(ram / lower)} as much as LR"
-    return f"So far out the order holds: RAM varies {_ratio(ram / lower)} LR"
+    ratio = f"RAM's variance is {_ratio(ram / best)} that of LR with its best b"
+    return f"A shared logit: {ratio}" if ram > best else f"So far out the order holds: {ratio}"
 
 
 def _ratio(value: float) -> str:

@@ -189,7 +189,7 @@ def _finding(descent: Descent) -> str:
             return "stalls"
         return f"fails {wrong} of {RUNS} times" if wrong else "arrives"
 
-    return f"RAM {fate('RAM')}, LR {fate('LR')}, Gumbel-softmax {fate('Gumbel-softmax 0.5')}"
+    return f"RAM {fate('RAM')}, LR {fate('LR')}, Gumbel-softmax 0.5 {fate('Gumbel-softmax 0.5')}"
 
 
 def _in_words(descent: Descent, name: str) -> str:

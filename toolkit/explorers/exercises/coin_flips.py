@@ -89,6 +89,9 @@ def _compare(came: Any, f: Any, mu: Tensor, z: Tensor) -> Verdict | None:
             mu * (1 - mu) * (f((z - eye).abs()) - f(z))
         ),
         "that is the likelihood ratio, f(z)(z − μ).": f(z) * (z - mu),
+        "that sets all the bits at once: set one, and leave the others as they are.": (
+            mu * (1 - mu) * (f(torch.ones_like(z)) - f(torch.zeros_like(z)))
+        ),
     }
     for sentence, wrong in slips.items():
         if torch.allclose(found, wrong, rtol=0, atol=1e-9):
@@ -105,12 +108,13 @@ def price(answer: Any) -> Verdict:
     return expect_number(
         answer,
         total,
-        tolerance=0.5,
+        tolerance=1e-6,
         withhold=True,
         right=f"One for the sample, {sum(alternatives)} for what each variable might have been instead.",
         slips={
             total - 1: "and one for the sample itself.",
             1 + sum(SIZES): "a variable with five values might have been four others.",
+            2 * sum(SIZES): "the value drawn is the sample itself; with five values there are four others.",
             sum(every): "the value that was drawn need not be evaluated again for every variable.",
             1 + sum(every): "the value that was drawn need not be evaluated again for every variable.",
             2 ** (SIZES[0] + SIZES[1]) * 5 ** SIZES[2]: "that is every configuration: the exact gradient.",
@@ -129,19 +133,29 @@ def coupled_bits(logits: Any, f: Any) -> Verdict:
         return Verdict(False, f"Expected two logits, got {in_short(logits)}.")
     if tensor.shape != (2,):
         return Verdict(False, f"Expected two logits, got shape {tuple(tensor.shape)}.")
-    problem: Problem = Factorized(tensor, f)
-    truth = exact(problem).gradients[0]
+
+    def cost(z: Tensor) -> Tensor:
+        return torch.as_tensor(f(z)).to(z)  # a comparison of bits is a cost as well
+
     corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
-    costs = f(corners)
+    costs = cost(corners)
+    if costs.shape != (4,):
+        return Verdict(
+            False,
+            f"For z of shape (4, 2) expected 4 costs, shape (4,), got {tuple(costs.shape)}: write z[..., 0].",
+        )
+    problem: Problem = Factorized(tensor, cost)
+    truth = exact(problem).gradients[0]
     coupling = float(costs[0] - costs[1] - costs[2] + costs[3])
-    if abs(coupling) < 1e-9:
+    if abs(coupling) <= 1e-9 * float(costs.abs().max()):
         return Verdict(False, "That cost is a sum of one term a bit: RAM has no variance there. Multiply the two bits.")
     mu = torch.sigmoid(tensor)
-    variance = ((mu * (1 - mu)) ** 2 * coupling**2 * (mu * (1 - mu)).flip(0)).sum()
-    if float(variance) < 1e-9:
+    share = float(((mu * (1 - mu)) ** 2 * (mu * (1 - mu)).flip(0)).sum())
+    if share < 1e-9:
         return Verdict(False, "The bits are coupled, but one of them is all but certain: take logits nearer to zero.")
+    along = [0.0 if abs(part) < 1e-12 else part for part in truth.tolist()]
     return Verdict(
         True,
         f"f(1,1) − f(1,0) − f(0,1) + f(0,0) = {coupling:.3g}: the effect of one bit depends on the other, so RAM's "
-        f"variance is {float(variance):.3g}, about a gradient of ({float(truth[0]):.3g}, {float(truth[1]):.3g}).",
+        f"variance is {share * coupling**2:.3g}, about a gradient of ({along[0]:.3g}, {along[1]:.3g}).",
     )
