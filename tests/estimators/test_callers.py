@@ -114,6 +114,43 @@ def test_infinite_logits_of_later_layers_are_values_that_are_certain() -> None:
     assert (second[first[:, 0] > 0.5][:, :2] == torch.tensor([1.0, 0.0])).all()
 
 
+def markov_chain(transition: Callable[[Tensor], Tensor]) -> Layered:
+    """Two chains with three states; what is not allowed has the logit −inf."""
+    weights = waves(3, 2, 3)
+
+    def cost(y: Tensor, z: Tensor) -> Tensor:
+        return ((y - z) * weights).sum((-2, -1)) ** 2 + (y * z).sum((-2, -1))
+
+    return Layered(waves(2, 2, 3), [transition], cost, variables="categorical")
+
+
+def test_a_matrix_of_transition_probabilities_with_zeros() -> None:
+    moves = torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    problem = markov_chain(lambda z: (z @ moves).log())
+    eye = torch.eye(3, dtype=torch.float64)
+    y, z = (eye[torch.cartesian_prod(*[torch.arange(3)] * 4)[:, part]] for part in ([0, 1], [2, 3]))
+    start = torch.softmax(problem.logits(0, None), -1)
+    chances = (y * start).sum(-1).prod(-1) * torch.einsum("cni,ij,cnj->cn", y, moves, z).prod(-1)
+    truth = exact(problem)
+    torch.testing.assert_close(truth.value, (chances * problem.f(y, z)).sum())
+    samples = RAM()(problem, 4000, generator())
+    for gradient, mean in zip(samples.gradients, truth.gradients, strict=True):
+        assert ((gradient.mean(0) - mean).abs() <= 4.5 * (gradient.var(0) / 4000).sqrt() + 1e-12).all()
+
+
+def test_transitions_can_rule_values_out() -> None:
+    forbidden = torch.tensor([[False, True, False], [False, False, True]])
+    problem = markov_chain(lambda z: (z @ waves(6, 3, 3)).masked_fill(forbidden, -float("inf")))
+    truth = exact(problem)
+    for entry, estimator in suitable(problem):
+        samples = estimator(problem, 4000, generator())
+        for gradient, mean in zip(samples.gradients, truth.gradients, strict=True):
+            assert torch.isfinite(gradient).all(), entry.name
+            error = (gradient.var(0) / 4000).sqrt()
+            if entry.unbiased and entry.name != "vimco":
+                assert ((gradient.mean(0) - mean).abs() <= 4.5 * error + 1e-12).all(), entry.name
+
+
 def test_a_transition_of_another_precision_is_converted() -> None:
     def chain(transition: Callable[[Tensor], Tensor]) -> Layered:
         return Layered(waves(1, 2, 3), [transition], lambda y, z: (y * z).sum(-1) ** 2)

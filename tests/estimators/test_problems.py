@@ -69,7 +69,7 @@ def test_costs_and_transitions_that_are_no_functions() -> None:
     [
         (lambda y: y.long(), TypeError, r"transitions\[0\]"),
         (lambda y: y.tolist(), TypeError, r"transitions\[0\]"),
-        (lambda y: y / 0, ValueError, "finite"),
+        (lambda y: y / 0, ValueError, "NaN"),
         (lambda y: y.sum(0), ValueError, "batch axes"),
         (lambda y: y[..., :0], ValueError, "n >= 1"),
     ],

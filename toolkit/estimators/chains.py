@@ -36,6 +36,7 @@ class Factorized(Problem):
     ) -> None:
         super().__init__()
         kind = _layer_of("Factorized", logits, variables)
+        _require_finite("Factorized", logits)
         _require_callable("Factorized", "f", f)
         self.layers = (kind,)
         self.batch_shape = logits.shape[: logits.ndim - len(kind.shape)]
@@ -88,6 +89,7 @@ class Layered(Problem):
         expected = f"one word a layer, {len(transitions) + 1} in all"
         require(len(kinds) == len(transitions) + 1, "Layered", "variables", expected, variables)
         first = _layer_of("Layered", logits, kinds[0])
+        _require_finite("Layered", logits)
         _require_callable("Layered", "f", f)
         self.batch_shape = logits.shape[: logits.ndim - len(first.shape)]
         self.dtype, self.device = logits.dtype, logits.device
@@ -95,7 +97,7 @@ class Layered(Problem):
         self.transitions = tuple(transitions)
         self._logits = logits
         layers: list[Layer] = [first]
-        value = logits.new_zeros(logits.shape)
+        value = _first_values(first, logits)
         for number, (transition, kind) in enumerate(zip(transitions, kinds[1:], strict=True)):
             _require_callable("Layered", f"transitions[{number}]", transition)
             with torch.no_grad():
@@ -104,8 +106,9 @@ class Layered(Problem):
             if made.shape != (*self.batch_shape, *layer.shape):
                 expected = f"logits with the batch axes {tuple(self.batch_shape)}"
                 reject("Layered", f"transitions[{number}]", expected, tuple(made.shape))
+            _require_numbers(f"transitions[{number}]", made)
             layers.append(layer)
-            value = torch.zeros_like(made)
+            value = _first_values(layer, made.to(self.dtype))
         self.layers = tuple(layers)
 
     def logits(self, layer: int, previous: Float[Tensor, "..."] | None) -> Float[Tensor, "..."]:
@@ -119,9 +122,7 @@ class Layered(Problem):
         _require_floating("Layered", argument, logits)
         expected = (*previous.shape[: previous.ndim - len(before.shape)], *here.shape)
         require(logits.shape == expected, "Layered", argument, f"logits {expected}", tuple(logits.shape))
-        # Infinite ones are values that never or always occur. A sum is NaN if an entry is (or infinities cancel).
-        if math.isnan(logits.detach().sum().item()) and torch.isnan(logits).any():
-            raise argument_error("Layered", argument, "logits that are numbers", "NaN")
+        _require_numbers(argument, logits)
         return logits if logits.dtype is self.dtype else logits.to(self.dtype)
 
     def compute_signals(self, values: Values, logits: Values) -> tuple[Any, ...]:
@@ -135,7 +136,6 @@ class Layered(Problem):
 
 def _layer_of(operation: str, logits: Any, variables: str, argument: str = "logits") -> Layer:
     _require_floating(operation, argument, logits)
-    require(bool(torch.isfinite(logits.detach()).all()), operation, argument, "finite logits", "NaN or infinite ones")
     shape = tuple(logits.shape)
     if variables == "bernoulli":
         require(len(shape) >= 1 and shape[-1] >= 1, operation, argument, "shape [*batch, n], n >= 1", shape)
@@ -157,6 +157,25 @@ def _call(operation: str, argument: str, function: Callable[..., Any], *values: 
         expected = "a function that leaves its arguments as they are"
         raise argument_error(operation, argument, expected, "one that changes them in place")
     return result
+
+
+def _first_values(layer: Layer, like: Tensor) -> Tensor:
+    """Return values to try a transition with, all of the first category, or 0."""
+    values = torch.zeros_like(like)
+    if isinstance(layer, CategoricalLayer):
+        values[..., 0] = 1
+    return values
+
+
+def _require_finite(operation: str, logits: Tensor) -> None:
+    finite = bool(torch.isfinite(logits.detach()).all())
+    require(finite, operation, "logits", "finite logits", "NaN or infinite ones")
+
+
+def _require_numbers(argument: str, logits: Tensor) -> None:
+    # Infinite ones are values that never or always occur. A sum is NaN if an entry is (or infinities cancel).
+    if math.isnan(logits.detach().sum().item()) and torch.isnan(logits).any():
+        raise argument_error("Layered", argument, "logits that are numbers", "NaN")
 
 
 def _require_floating(operation: str, argument: str, logits: Any) -> None:

@@ -85,7 +85,8 @@ def conditional_pull(
         signs = 2 * values - 1
         return torch.sigmoid(signs * logits) * -torch.expm1(-signs * perturbed) * gradient
     # The chosen one moves with the mean of all logits, those far below it with their own.
-    gap = perturbed - (values * perturbed).sum(-1, keepdim=True)
+    # ``where`` instead of a product: a value that cannot occur stands at −inf.
+    gap = perturbed - torch.where(values > 0.5, perturbed, 0).sum(-1, keepdim=True)
     shared = (gap.exp() * gradient).sum(-1, keepdim=True)
     return torch.softmax(logits, -1) * shared - torch.expm1(gap) * gradient
 

@@ -73,7 +73,8 @@ class Pathwise(Estimator):
                 held = made.detach()
                 value, slope = self.value(layer, held, {name: drawn[number] for name, drawn in noise.items()})
                 # Behind the first layer's values there is nothing but their slope: no graph is needed for it.
-                values.append(value + slope(made - held) if number else attached(value))
+                # Logits of values that cannot occur are −inf; their difference from themselves would be NaN.
+                values.append(value + slope(torch.nan_to_num(made - held)) if number else attached(value))
                 logits.append(made)
                 slopes.append(slope)
             cost = record_signals(problem, values, logits, operation=operation, relaxed=self.relaxed)[0]
