@@ -74,3 +74,8 @@ def test_reports_of_many_variables_stay_small() -> None:
 
     report(RAM(), Factorized(torch.zeros(400), cost), 600, generator())
     assert max(sizes) <= 2**25
+
+
+def test_problems_say_what_their_variables_are() -> None:
+    assert repr(bernoulli_chain()) == "Layered(3 bernoulli, 2 bernoulli, 3 bernoulli; batch (2,))"
+    assert repr(one_categorical()) == "Factorized(1 categorical with 4 values; batch ())"

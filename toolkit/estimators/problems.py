@@ -49,6 +49,11 @@ class Problem(ABC):
         """The number of layers."""
         return len(self.layers)
 
+    def __repr__(self) -> str:
+        values = ("" if layer.kind == "bernoulli" else f" with {layer.arity} values" for layer in self.layers)
+        layers = ", ".join(f"{layer.size} {layer.kind}{more}" for layer, more in zip(self.layers, values, strict=True))
+        return f"{type(self).__name__}({layers}; batch {tuple(self.batch_shape)})"
+
     @abstractmethod
     def logits(self, layer: int, previous: Float[Tensor, "..."] | None) -> Float[Tensor, "..."]:
         """Return the logits of a layer.
