@@ -126,6 +126,8 @@ def test_samples_print_in_one_line_and_as_plain_values():
 def test_the_variance_of_a_single_sample_is_unknown_and_says_so_quietly(recwarn):
     (variance,) = RAM()(six_bits(), 1).variance()
     assert torch.isnan(variance).all() and variance.shape == (6,) and not recwarn.list
+    (variance,) = RAM()(Factorized(torch.zeros(0, 3), lambda z: z.sum(-1)), 5).variance()
+    assert variance.shape == (0, 3) and not recwarn.list
 
 
 def test_things_that_are_neither_samples_nor_noise():

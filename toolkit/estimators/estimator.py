@@ -73,9 +73,11 @@ class GradientSamples:
 
     def variance(self) -> tuple[Tensor, ...]:
         """Return for each layer the unbiased variance of one sample, ``[*batch, n(, K)]``; NaN for a single sample."""
-        if self.n_samples == 1:
-            return tuple(torch.full_like(gradient[0], torch.nan) for gradient in self.gradients)
-        return tuple(gradient.var(0) for gradient in self.gradients)
+        return tuple(
+            # Torch warns of what it cannot know: of one sample, and of none in an empty batch.
+            gradient.var(0) if gradient.numel() > gradient[0].numel() else torch.full_like(gradient[0], torch.nan)
+            for gradient in self.gradients
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, the draws left out."""
