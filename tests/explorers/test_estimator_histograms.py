@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from toolkit.core.text_width import text_width
 from toolkit.estimators.control_variates import REBAR
 from toolkit.estimators.marginalized import RAM
 from toolkit.explorers import estimator_histograms, explore_estimator_histograms
@@ -90,6 +91,12 @@ def test_the_axis_is_round_and_holds_the_truth():
     assert half_width(compute(1, 0.0, 0.5)) > 0
 
 
+def test_titles_fit():
+    for n_bits, offset, temperature in itertools.product(BITS, (-4.0, 0.0, 1.0, 4.0), (0.05, 0.5, 5.0)):
+        title = estimator_histograms._finding(compute(n_bits, offset, temperature=temperature))
+        assert text_width(title, 14, bold=True) < estimator_histograms._WIDTH - 22, title
+
+
 @pytest.mark.parametrize("n_bits", [1, 12])
 def test_view(n_bits):
     view = explore_estimator_histograms(n_bits)
@@ -107,7 +114,7 @@ def test_the_view_changes_its_cost_and_says_what_is_off():
     view = explore_estimator_histograms(12)
     assert "length of the mean's error" in view.text and "length of the mean" in view.drawn.svg.to_string()
     assert "Off by more than chance: straight-through by 0.1" in view.text
-    assert "standard deviation is 2." in view.drawn.svg.to_string()
+    assert "std. dev. is 2." in view.drawn.svg.to_string()
     view.controls["n_bits"].value = 1
     assert "length of the mean's error" not in view.text
     assert "RAM never varies" in view.drawn.svg.to_string() and "1 coin: the exact derivative" in view.text

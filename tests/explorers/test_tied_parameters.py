@@ -91,5 +91,5 @@ def test_view():
     assert "So far out the order holds" in draw(compute(REACH)).to_string()
     between = compute(1.2)  # RAM varies less than LR without a baseline, more than LR with the best one
     plain, best, ram = between.shared
-    assert best < ram < plain and "1.2 × that of LR with its best b" in draw(between).to_string()
+    assert best < ram < plain and "1.2 × that of LR, best b" in draw(between).to_string()
     assert describe(compute(0.7)) == describe(compute(0.7))

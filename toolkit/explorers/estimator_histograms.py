@@ -289,8 +289,8 @@ def _finding(histograms: Histograms) -> str:
     worst = max((row for row in histograms.rows if not row.unbiased), key=lambda row: abs(row.offset))
     off = f"{worst.name} is off by {_bias(worst)}" if worst.off else "no bias shows"
     if ram.deviation < 1e-9:
-        return f"RAM never varies, LR's standard deviation is {_number(lr.deviation)}; {off}"
-    return f"LR's standard deviation is {lr.deviation / ram.deviation:.1f} × RAM's; {off}"
+        return f"RAM never varies, LR by ± {_number(lr.deviation)}; {off}"
+    return f"LR's std. dev. is {lr.deviation / ram.deviation:.1f} × RAM's; {off}"
 
 
 def describe(histograms: Histograms) -> str:

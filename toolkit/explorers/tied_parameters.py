@@ -148,7 +148,7 @@ def _finding(tied: Tied) -> str:
     plain, best, ram = tied.shared.tolist()
     if plain < 1e-9:
         return f"A shared logit: LR has no variance at all, RAM {ram:.3g}"
-    ratio = f"RAM's variance is {_ratio(ram / best)} that of LR with its best b"
+    ratio = f"RAM's variance is {_ratio(ram / best)} that of LR, best b"
     return f"A shared logit: {ratio}" if ram > best else f"So far out the order holds: {ratio}"
 
 
