@@ -24,7 +24,7 @@ _FAMILIES = {
     style.BLUE: ("RAM", "RAM-fresh", "RAM-sampled", "RAM-antithetic"),
     style.PURPLE: ("LR", "LR+C", "NVIL", "RLOO-2", "self-critical", "VIMCO", "RLOO"),
     style.GREEN: ("DisARM", "REBAR", "MuProp+C", "RELAX", "ARM", "MuProp"),
-    style.BLACK: ("LEG",),
+    style.GREY: ("LEG",),
     style.VERMILION: ("ST", "Gumbel-softmax", "ReinMax", "ST-Gumbel", "Gumbel-Rao"),
 }
 BIASED = _FAMILIES[style.VERMILION]
