@@ -13,7 +13,7 @@ from toolkit.estimators.estimator import Estimator
 from toolkit.estimators.exact import exact
 from toolkit.estimators.likelihood_ratio import LikelihoodRatio
 from toolkit.estimators.problems import Problem
-from toolkit.estimators.tuning import TEMPERATURES, tune
+from toolkit.estimators.tuning import TEMPERATURES, Tuner, tune
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -69,6 +69,35 @@ def test_a_network_beside_a_black_box():
     assert not torch.equal(control.weight, before)
     assert all(parameter.grad is None for parameter in control.parameters())
     assert variance(tuned, problem) < 0.5 * plain
+
+
+@pytest.mark.parametrize("networked", [False, True])
+def test_a_tuner_goes_on_where_it_was_saved(networked: bool):
+    problem = six_bits()
+
+    def start() -> Tuner:
+        return Tuner(RELAX(ControlVariate(problem, 4, generator(4))) if networked else REBAR(), problem)
+
+    through, broken, resumed = start(), start(), start()
+    noises = generator(1), generator(1)
+    for _ in range(6):
+        through.step(problem, 10, noises[0])
+    for _ in range(3):
+        broken.step(problem, 10, noises[1])
+    resumed.load_state_dict(broken.state_dict())
+    for _ in range(3):
+        resumed.step(problem, 10, noises[1])
+    assert resumed.estimator.temperature == through.estimator.temperature != broken.estimator.temperature
+    assert resumed.estimator.scale == through.estimator.scale != broken.estimator.scale
+    if networked:
+        assert torch.equal(resumed.estimator.control.weight, through.estimator.control.weight)
+
+
+def test_a_tuner_does_what_tune_does():
+    tuner, noise = Tuner(REBAR(), six_bits(), learning_rate=0.05), generator(7)
+    for _ in range(3):
+        tuner.step(six_bits(), 20, noise)
+    assert tuner.estimator == tune(REBAR(), six_bits(), generator(7), n_samples=20, steps=3, learning_rate=0.05)
 
 
 def test_nothing_behind_the_problem_moves():

@@ -1,5 +1,6 @@
 """Sigmoid belief networks with one estimator after another: what is trained, measured, recorded and told."""
 
+import copy
 import math
 import threading
 from dataclasses import replace
@@ -18,12 +19,13 @@ from toolkit.estimators.models import SigmoidBeliefNetwork
 from toolkit.estimators.multi_sample import LeaveOneOut
 from toolkit.estimators.problems import Problem
 from toolkit.estimators.sigmoid_belief import SigmoidBeliefBound
+from toolkit.estimators.tuning import Tuner
 from toolkit.experiments import sbn
 from toolkit.experiments.cli import main
 from toolkit.experiments.ledger import read_paper_results
 from toolkit.experiments.records import load_records
 from toolkit.experiments.sbn import SNAPSHOTS, STUDY, SbnConfig, measure, quantities, report, run, trained, variants
-from toolkit.experiments.sbn_methods import default_methods, find_method
+from toolkit.experiments.sbn_methods import Setting, default_methods, find_method
 from toolkit.experiments.sbn_snapshots import SnapshotTraining
 from toolkit.experiments.sbn_training import Images, SbnTraining, stream
 from toolkit.experiments.sbn_variance import gradient_variance
@@ -111,7 +113,10 @@ def test_a_near_miss_is_named():
         {"n_samples": 0},
         {"learning_rate": 0.0},
         {"learning_rate": -1.0},
+        {"learning_rate": math.inf},
+        {"learning_rate": math.nan},
         {"weight_decay": -1e-3},
+        {"weight_decay": math.inf},
         {"n_evaluations": 0},
         {"bound_samples": 0},
         {"test_samples": 0},
@@ -236,6 +241,30 @@ def test_what_learns_learns():
         assert str(training.learner.state_dict()["learnt"]) != str(before)
     assert not SbnTraining(SMALL, find_method("RAM"), 0).learner.learns
     assert trainings["NVIL"].learner.estimator.baseline.networks[0] is not None
+
+
+@pytest.mark.parametrize("name", ["REBAR", "RELAX"])
+def test_settings_are_tuned_by_one_optimizer(name):
+    """Adam's moments stay from tuning to tuning: a new Adam would move by its rate whatever the derivative."""
+    training = SbnTraining(SMALL, find_method(name), 0)
+    generator = stream(0, f"{name} learns")
+    settings = Setting(3e-3, generator, training.problem(training.images.test[:1]))
+    tuner = Tuner(find_method(name).make(settings), training.problem(training.images.test[:1]))
+    for number in range(1, 41):
+        problem = training.problem(training.next_images())
+        training.learner.learn(problem, 1, training.noise)
+        if number % 10 == 0:
+            tuner.step(problem, 1, generator)
+            assert training.learner.estimator.temperature == tuner.estimator.temperature
+            assert training.learner.estimator.scale == tuner.estimator.scale
+    saved = copy.deepcopy(training.learner.state_dict())
+    other = SbnTraining(SMALL, find_method(name), 0).learner
+    other.load_state_dict(saved)
+    for learner in (training.learner, other):
+        for _ in range(10):
+            learner.learn(problem, 1, training.noise)
+    assert training.learner.estimator.temperature == other.estimator.temperature != tuner.estimator.temperature
+    assert training.learner.estimator.scale == other.estimator.scale != tuner.estimator.scale
 
 
 # Variance

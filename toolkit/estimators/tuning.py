@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -62,33 +62,83 @@ def tune(
     if isinstance(learning_rate, bool) or not isinstance(learning_rate, int | float):
         reject("tune", "learning_rate", "a number", repr(learning_rate), kind=TypeError)
     require(0 < learning_rate < math.inf, "tune", "learning_rate", "> 0 and finite", learning_rate)
+    tuner = Tuner(estimator, problem, learning_rate=learning_rate)
     generator = resolve_generator(generator)
-    place: dict[str, Any] = {"device": problem.device, "dtype": problem.dtype}
-    with recording():
-        log_temperature = torch.tensor(math.log(estimator.temperature), **place, requires_grad=True)
-        scale = torch.tensor(float(estimator.scale), **place, requires_grad=True) if estimator.scale != 0 else None
-        tuned = [log_temperature] if scale is None else [log_temperature, scale]
+    for _ in range(steps):
+        tuner.step(problem, n_samples, generator)
+    return tuner.estimator
+
+
+class Tuner(Generic[Tuned]):
+    """What :func:`tune` does, step by step: for problems that change on the way, as a training's do.
+
+    Args:
+        estimator: where to start. The parameters of its control variate are updated in place.
+        problem: gives device and dtype of the settings.
+        learning_rate: of Adam, whose moments are kept from step to step.
+    """
+
+    def __init__(self, estimator: Tuned, problem: Problem, *, learning_rate: float = 0.02) -> None:
+        self._start: Tuned = estimator
+        place: dict[str, Any] = {"device": problem.device, "dtype": problem.dtype}
+        with recording():
+            self._log_temperature = torch.tensor(math.log(estimator.temperature), **place, requires_grad=True)
+            scale = float(estimator.scale)
+            self._scale = torch.tensor(scale, **place, requires_grad=True) if scale != 0 else None
+        self._tuned = [self._log_temperature] + ([] if self._scale is None else [self._scale])
         if isinstance(estimator.control, nn.Module):
-            tuned += [parameter for parameter in estimator.control.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(tuned, lr=learning_rate)
-        for _ in range(steps):
+            self._tuned += [parameter for parameter in estimator.control.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.Adam(self._tuned, lr=learning_rate)
+
+    @property
+    def estimator(self) -> Tuned:
+        """The estimator as it is now."""
+        return dataclasses.replace(
+            self._start,
+            temperature=float(self._log_temperature.detach().exp()),
+            scale=0.0 if self._scale is None else float(self._scale.detach()),
+        )
+
+    def step(self, problem: Problem, n_samples: int, generator: torch.Generator) -> None:
+        """Move one step of the optimizer down the variance.
+
+        Args:
+            problem: the expectation; its cost is differentiated twice.
+            n_samples: samples behind the step.
+            generator: source of the noise.
+
+        Raises:
+            ValueError: the variance is not finite.
+            TypeError: a cost without the derivative.
+        """
+        estimator = self._start
+        with recording():
             noise = estimator.draw(problem, n_samples, generator)
-            parts = estimator.controlled(problem.counted(), noise, log_temperature.exp(), scale, create_graph=True)
+            temperature = self._log_temperature.exp()
+            parts = estimator.controlled(problem.counted(), noise, temperature, self._scale, create_graph=True)
             square = torch.stack([part.square().sum() for part in parts.contributions]).sum()
             square = square / max(parts.cost.numel(), 1)
-            require(
-                bool(torch.isfinite(square)), "tune", "estimator", "a finite variance on the way", "NaN or infinite"
-            )
-            found = torch.autograd.grad(square, tuned, allow_unused=True)
-            for parameter, gradient in zip(tuned, found, strict=True):
+            expected = "a finite variance on the way"
+            require(bool(torch.isfinite(square)), "tune", "estimator", expected, "NaN or infinite")
+            found = torch.autograd.grad(square, self._tuned, allow_unused=True)
+            for parameter, gradient in zip(self._tuned, found, strict=True):
                 parameter.grad = gradient
-            optimizer.step()
+            self._optimizer.step()
             with torch.no_grad():
-                log_temperature.clamp_(math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]))
-        for parameter in tuned:
-            parameter.grad = None
-    return dataclasses.replace(
-        estimator,
-        temperature=float(log_temperature.detach().exp()),
-        scale=0.0 if scale is None else float(scale.detach()),
-    )
+                self._log_temperature.clamp_(*map(math.log, TEMPERATURES))
+            for parameter in self._tuned:
+                parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the settings and the optimizer's moments."""
+        return {
+            "settings": [parameter.detach().clone() for parameter in self._tuned],
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned."""
+        with torch.no_grad():
+            for parameter, value in zip(self._tuned, state["settings"], strict=True):
+                parameter.copy_(value)
+        self._optimizer.load_state_dict(state["optimizer"])

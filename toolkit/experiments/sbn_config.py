@@ -1,5 +1,6 @@
 """What the study of sigmoid belief networks can be told."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ class SbnConfig(StudyConfig):
     """Default: 3e-3 on digits, 1e-3 on MNIST."""
 
     weight_decay: float = by_scale(quick=0.0, laptop=0.0, paper=1e-3)
-    """Times the parameters, added to the gradient of the mean bound."""
+    """Times the parameters, added to the gradient of the mean negative bound, which is descended."""
 
     entropy: Literal["usual", "analytic", "sampled"] = "usual"
     """Whether entropies stand for the sampled terms of the inference network. Usual: for RAM, LEG and the estimators
@@ -109,8 +110,9 @@ class SbnConfig(StudyConfig):
             require(getattr(self, field) >= smallest, name, field, f">= {smallest}", getattr(self, field))
         require(self.n_steps is None or self.n_steps >= 1, name, "n_steps", ">= 1 or None", self.n_steps)
         rate = self.learning_rate
-        require(rate is None or rate > 0, name, "learning_rate", "> 0 or None", rate)
-        require(self.weight_decay >= 0, name, "weight_decay", ">= 0", self.weight_decay)
+        finite = rate is None or 0 < rate < math.inf
+        require(finite, name, "learning_rate", "> 0 and finite, or None", rate)
+        require(0 <= self.weight_decay < math.inf, name, "weight_decay", ">= 0 and finite", self.weight_decay)
 
     def complete(self) -> "SbnConfig":
         """Return the configuration with everything filled in that depends on the data."""

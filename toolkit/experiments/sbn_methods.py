@@ -4,7 +4,7 @@ import difflib
 import functools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from toolkit.estimators.multi_sample import VIMCO, LeaveOneOut
 from toolkit.estimators.muprop import MuProp
 from toolkit.estimators.problems import Problem
 from toolkit.estimators.relaxed import GumbelRao, GumbelSoftmax, ReinMax, StraightThrough, StraightThroughGumbel
-from toolkit.estimators.tuning import tune
+from toolkit.estimators.tuning import Tuner
 
 _STEPS_BETWEEN_TUNINGS = 10
 
@@ -77,7 +77,7 @@ class Learner:
         self._estimator = method.make(setting)
         self._learning: Any = getattr(self._estimator, "baseline", None)
         if isinstance(self._estimator, REBAR | RELAX):
-            self._learning = _Tuning(self._estimator, setting.generator)
+            self._learning = _Tuning(self._estimator, setting)
 
     @property
     def estimator(self) -> Estimator:
@@ -117,10 +117,11 @@ class Learner:
 class _Tuning:
     """REBAR's and RELAX's settings, moved now and then a step down the variance that the present problem shows."""
 
-    def __init__(self, estimator: REBAR | RELAX, generator: torch.Generator) -> None:
-        self.estimator: Any = estimator
-        self._generator = generator
+    def __init__(self, estimator: REBAR | RELAX, setting: Setting) -> None:
+        self._tuner: Tuner = Tuner(estimator, setting.problem)
+        self._generator = setting.generator
         self._count = 0
+        self.estimator: Estimator = estimator
 
     def observe(self, problem: Problem, samples: GradientSamples) -> None:
         self.advance(problem)
@@ -128,22 +129,16 @@ class _Tuning:
     def advance(self, problem: Problem) -> None:
         self._count += 1
         if self._count % _STEPS_BETWEEN_TUNINGS == 0:
-            self.estimator = tune(self.estimator, problem, self._generator, n_samples=1, steps=1)
+            self._tuner.step(problem, 1, self._generator)
+            self.estimator = self._tuner.estimator
 
     def state_dict(self) -> dict[str, Any]:
-        control = self.estimator.control
-        return {
-            "count": self._count,
-            "temperature": self.estimator.temperature,
-            "scale": self.estimator.scale,
-            "control": control.state_dict() if isinstance(control, torch.nn.Module) else None,
-        }
+        return {"count": self._count, "tuner": self._tuner.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._count = state["count"]
-        self.estimator = replace(self.estimator, temperature=state["temperature"], scale=state["scale"])
-        if isinstance(self.estimator.control, torch.nn.Module):
-            self.estimator.control.load_state_dict(state["control"])
+        self._tuner.load_state_dict(state["tuner"])
+        self.estimator = self._tuner.estimator
 
 
 def _always(estimator: Estimator) -> Callable[[Setting], Estimator]:
