@@ -383,6 +383,14 @@ def test_the_snapshots_compare_all_at_the_parameters_of_ram(records):
     assert float(whole) == pytest.approx(table["fixed variance"][-1], rel=1e-5)
 
 
+@pytest.mark.parametrize(("snapshots", "steps"), [(1, {0}), (3, {0, 4, 12}), (100, {0, 4, 8, 12})])
+def test_there_are_as_many_snapshots_as_asked_for_and_possible(snapshots, steps):
+    found = measure(Task(replace(SMALL, estimators=("LR",), snapshots=snapshots), 0, SNAPSHOTS))
+    assert set(found.tables["snapshots"]["step"]) == set(found.tables["layers"]["step"]) == steps
+    assert found.histories["test bound"].steps == (0, 4, 8, 12)
+    assert "fixed variance/RAM" in found.metrics
+
+
 def test_ram_joins_the_snapshots_uninvited():
     comparison = SnapshotTraining(SMALL, ("LR",), 0)
     assert list(comparison.learners) == ["LR", "RAM"]

@@ -43,7 +43,8 @@ def measure(task: Task) -> Measurement:
     Returns:
         For an estimator the bounds and variances after training, in nats, and what a step takes; the same over training
         (evaluations an example and seconds of training are among the curves, to plot against). For the comparison the
-        tables of :func:`toolkit.experiments.sbn_snapshots.tables`, and the last snapshot's variances as metrics.
+        tables of :func:`toolkit.experiments.sbn_snapshots.tables`, and the last snapshot's variances as metrics; its
+        importance-weighted bound has the samples of a curve's.
     """
     config: SbnConfig = task.config.complete()
     return _compare(task, config) if task.variant == SNAPSHOTS else _train(task, config)
@@ -152,8 +153,9 @@ def _spread(config: SbnConfig, count: int) -> set[int]:
 
 
 def _with_start(history: History, start: Mapping[str, float]) -> dict[str, Series]:
-    """Return the curves with what was measured before the first step in front."""
-    return {name: Series((0, *series.steps), (start[name], *series.values)) for name, series in history.metrics.items()}
+    """Return the curves with what was measured before the first step in front; that may be all there is of one."""
+    later = {name: history.metrics.get(name, Series((), ())) for name in start}
+    return {name: Series((0, *later[name].steps), (value, *later[name].values)) for name, value in start.items()}
 
 
 def trained(

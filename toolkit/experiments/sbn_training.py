@@ -81,7 +81,8 @@ class SbnTraining:
         model: the network.
         learner: the estimator with what it learns.
         images: the data.
-        evaluations: of the cost an example so far.
+        evaluations: of the cost an example so far, in the estimates that updates are made of; REBAR and RELAX take
+            others to tune themselves, a tenth as many, which only ``seconds`` know of.
         seconds: of training so far: CPU time on a CPU, else time until the device was done.
     """
 
