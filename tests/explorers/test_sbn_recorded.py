@@ -216,8 +216,16 @@ def test_shared_parameters(recorded):
             ratios.append(table["fixed variance"][at["LR"]] / table["fixed variance"][at["RAM"]])
         assert float(lr[place].replace(",", "")) == pytest.approx(np.mean(ratios), rel=0.06)
         assert float(lr[place + 2].replace(",", "")) == pytest.approx(np.mean(ratios) / 33, rel=0.06)
+    assert "At step 0 no baseline has learnt anything" in shown.caption
     with pytest.raises(ValueError, match="snapshots"):
         shared_parameters_table(records=[record for record in recorded if record.variant != SNAPSHOTS])
+
+
+def test_what_estimates_something_else_is_marked(recorded):
+    ram = next(record for record in recorded if record.variant == "RAM")
+    others = [replace(ram, variant=name) for name in ("VIMCO-2", "ReinMax", "ARM")]
+    names = {row[0] for row in final_bounds_table(records=[ram, *others]).rows}
+    assert names == {"RAM", "VIMCO-2 (tighter bound)", "ReinMax (biased)", "ARM"}
 
 
 def test_published_bounds_stand_beside_ours_of_the_same_network(recorded):

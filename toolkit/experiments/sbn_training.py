@@ -83,7 +83,8 @@ class SbnTraining:
         images: the data.
         evaluations: of the cost an example so far, in the estimates that updates are made of; REBAR and RELAX take
             others to tune themselves, a tenth as many, which only ``seconds`` know of.
-        seconds: of training so far: CPU time on a CPU, else time until the device was done.
+        seconds: of training so far: the process's CPU time on a CPU (trainings side by side go into processes of their
+            own, as joblib's do unless it is told to take threads), else time until the device was done.
     """
 
     def __init__(self, settings: SbnConfig, method: Method, seed: int, *, images: Images | None = None) -> None:

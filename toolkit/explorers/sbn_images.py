@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from toolkit.core.errors import require
 from toolkit.core.svg import Svg
-from toolkit.explorers.sbn_looks import image_rows
+from toolkit.explorers.sbn_looks import image_rows, nats
 from toolkit.explorers.sbn_training import held_out_bound, look_at, start
 from toolkit.lessons import View, controls
 
@@ -104,21 +104,17 @@ def describe(snapshot: Snapshot) -> str:
     """Say how good reconstructions and bound are at this step, and how they are with another estimator."""
     text = (
         f"{_when(snapshot)} the network redraws a held-out digit with {snapshot.wrong:.1f} of its 64 pixels otherwise, "
-        f"and the bound is {_nats(snapshot.bound)} nats"
+        f"and the bound is {nats(snapshot.bound)} nats"
     )
     if snapshot.step == 0:
         return f"{text}: reconstructions and samples are noise."
     other = compute("RAM" if snapshot.estimator == _BESIDE else _BESIDE, snapshot.step)
-    beside = f"as many with {other.estimator}: {other.wrong:.1f} pixels, {_nats(other.bound)} nats"
+    beside = f"as many with {other.estimator}: {other.wrong:.1f} pixels, {nats(other.bound)} nats"
     return f"{text}; {beside} (network 64-32, Adam's rate {RATE:g})."
 
 
 def _when(snapshot: Snapshot) -> str:
     return "Before training" if snapshot.step == 0 else f"After {snapshot.step} steps with {snapshot.estimator}"
-
-
-def _nats(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
 
 
 def explore_sbn_images() -> View:

@@ -52,6 +52,11 @@ def look_of(estimator: str) -> style.Line:
     raise AssertionError
 
 
+def nats(value: float) -> str:
+    """Write a bound, with a minus and two digits."""
+    return f"{value:.2f}".replace("-", "−")
+
+
 def leaders(lines: Sequence[Series], x_end: float) -> list[Series]:
     """Return faint lines from the ends of lines to the chart's edge, where their labels stand."""
     ends = [(one.x[-1], one.y[-1]) for one in lines if len(one.x) and one.x[-1] < x_end]

@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.core.svg import Svg
 from toolkit.experiments import Record
 from toolkit.explorers.recorded_training import where_recorded
-from toolkit.explorers.sbn_looks import leaders, look_of
+from toolkit.explorers.sbn_looks import leaders, look_of, nats
 from toolkit.explorers.sbn_runs import GROUPS, STUDY, Curve, Run, X, Y, curve_of, recorded_runs
 from toolkit.explorers.sbn_tables import final_bounds_table, published_bounds_table, shared_parameters_table
 from toolkit.explorers.sbn_training import times
@@ -196,10 +196,10 @@ def _what(picked: Picked) -> str:
             "of its own training"
         )
     if low is high:
-        return f"the bound ends at {_nats(high.last)} nats with {high.estimator}"
+        return f"the bound ends at {nats(high.last)} nats with {high.estimator}"
     alike = _highest(picked)[1:]
     beside = f" (within the range of its seeds: {', '.join(alike)})" if alike else ""
-    ends = f"the bound ends at {_nats(high.last)} nats with {high.estimator}{beside} and at {_nats(low.last)} with "
+    ends = f"the bound ends at {nats(high.last)} nats with {high.estimator}{beside} and at {nats(low.last)} with "
     ends += low.estimator
     if picked.x == "steps":
         return ends
@@ -217,10 +217,6 @@ def _first_above(curve: Curve, level: float) -> float:
 
 def _amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
-
-
-def _nats(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
 
 
 def explore_sbn_recorded(records: Sequence[Record] | None = None) -> View:

@@ -90,11 +90,14 @@ def _shared(run: Run, record: Record) -> Table:
         for name in names
     ]
     headers = ["estimator", "evaluations"]
-    headers += [f"{what}, step {step:,}" for what in ("variance of one sample", "× evaluations") for step in ends]
+    headers += [f"{what}, step {step:,}" for what in ("variance of one estimate", "× evaluations") for step in ends]
     caption = (
         f"{run.label}: variance of the gradient of one batch, divided by RAM's, at the parameters of a training with "
-        f"RAM; mean over {_counted(len(record.results), 'seed')}. × evaluations: for as many evaluations as RAM takes"
+        f"RAM; mean over {_counted(len(record.results), 'seed')}. × evaluations: for as many evaluations as RAM takes, "
+        "derivatives not counted"
     )
+    if ends[0] == 0:
+        caption += ". At step 0 no baseline has learnt anything"
     return table(headers, rows, caption=caption, strong=[i for i, row in enumerate(rows) if row[0] == "RAM"])
 
 
@@ -158,6 +161,8 @@ def _difference(run: Run) -> str:
 
 
 def _named(name: str) -> str:
+    if name.startswith("VIMCO"):  # no estimate of what the others estimate
+        return f"{name} (tighter bound)"
     return f"{name} (biased)" if name in BIASED else name
 
 

@@ -20,7 +20,7 @@ from toolkit.estimators.bounds import evidence_lower_bound
 from toolkit.experiments.sbn_config import SbnConfig
 from toolkit.experiments.sbn_methods import find_method
 from toolkit.experiments.sbn_training import Images, SbnTraining, stream
-from toolkit.explorers.sbn_looks import image_rows, leaders, look_of
+from toolkit.explorers.sbn_looks import image_rows, leaders, look_of, nats
 from toolkit.lessons import BackgroundView, Progress, controls, style
 from toolkit.lessons.axis import power_name
 from toolkit.lessons.svg import Series, line_chart
@@ -196,7 +196,7 @@ def draw(comparison: Comparison) -> Svg:
     n_steps = max(now.n_steps, *(one.n_steps for one in comparison.first))
     look = replace(look_of(now.estimator), linestyle="-", linewidth=2.4)  # the others are dotted
     bounds = [
-        Series(f"{_name(one, now)} {_nats(one.bound)}", *_columns(one.bounds, 0, 1), look if one is now else _dots(one))
+        Series(f"{_name(one, now)} {nats(one.bound)}", *_columns(one.bounds, 0, 1), look if one is now else _dots(one))
         for one in (now, *beside)
     ]
     variances = [
@@ -246,10 +246,6 @@ def _name(one: Curves, now: Curves) -> str:
     return one.estimator if one is now or one.estimator != now.estimator else f"first {one.estimator}"
 
 
-def _nats(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
-
-
 def times(ratio: float) -> str:
     """Write a ratio with one digit that counts: variances are estimates."""
     if not np.isfinite(ratio) or ratio <= 0:
@@ -268,7 +264,7 @@ def _finding(comparison: Comparison) -> str:
     other = lr if now.estimator != "LR" else ram
     if (now.setting, now.n_steps) != (other.setting, other.n_steps):
         variance = power_name(now.variances[-1][1], 2)
-        return f"{now.estimator}, {now.n_steps} steps: {_nats(now.bound)} nats, variance {variance}"
+        return f"{now.estimator}, {now.n_steps} steps: {nats(now.bound)} nats, variance {variance}"
     worse, better = sorted((now, other), key=lambda one: one.bound)
     ratio = times(worse.variances[-1][1] / better.variances[-1][1])
     return f"{worse.estimator}: {ratio} × {better.estimator}'s variance, {better.bound - worse.bound:.2f} nats lower"
@@ -280,14 +276,14 @@ def describe(comparison: Comparison) -> str:
     fixed, fresh = (power_name(value, 2) for value in now.variances[-1][1:])
     text = (
         f"{now.estimator}, {now.setting}: after {now.done} of {now.n_steps} steps the bound on {now.n_held_out} "
-        f"held-out digits is {_nats(now.bound)} nats. At step {now.variances[-1][0]} the inference network's gradient "
+        f"held-out digits is {nats(now.bound)} nats. At step {now.variances[-1][0]} the inference network's gradient "
         f"has a variance of {fixed} on a fixed batch and {fresh} over fresh ones"
     )
     if now.done:
         text += f", for {_times_evaluated(now.evaluations)} an image and step"
     beside = [
         f"{one.estimator} in the first run ({one.sizes}, {one.n_steps} steps, {_times_evaluated(one.evaluations)}): "
-        f"{_nats(one.bound)} nats and {power_name(one.variances[-1][1], 2)}"
+        f"{nats(one.bound)} nats and {power_name(one.variances[-1][1], 2)}"
         for one in comparison.first
         if one is not now
     ]
