@@ -100,12 +100,16 @@ def test_command_line_has_the_commands_it_tells_of() -> None:
     assert told <= set(re.findall(r"\w+", help_text))
 
 
-def test_the_program_runs(tmp_path, capsys, monkeypatch) -> None:
-    (program,) = PROGRAMS
-    assert '(3, "epoch")' in program
+def test_the_programs_run(tmp_path, capsys, monkeypatch) -> None:
+    training, estimate = PROGRAMS
+    assert '(3, "epoch")' in training
     monkeypatch.chdir(tmp_path)
-    exec(program.replace('(3, "epoch")', '(1, "iteration")'), {})
+    exec(training.replace('(3, "epoch")', '(1, "iteration")'), {})
     assert "main/accuracy" in capsys.readouterr().out
+    found: dict = {}
+    exec(estimate, found)
+    assert found["logits"].grad.abs().min() > 0
+    assert "largest z" in capsys.readouterr().out
 
 
 def test_every_optional_extra_is_explained() -> None:

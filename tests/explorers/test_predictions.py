@@ -1,8 +1,11 @@
 """The first questions of the lessons: asked without their answer, and answered when a choice is made."""
 
+from toolkit.estimators import RAM, LeaveOneOut, exact_variance
 from toolkit.experiments.small_tapes import Design
 from toolkit.explorers import predictions
+from toolkit.explorers.coin_objectives import coin_problem
 from toolkit.explorers.first_training import train
+from toolkit.explorers.sbn_runs import find_run
 from toolkit.explorers.tape_designs import recorded_study, recorded_timings
 
 
@@ -24,3 +27,19 @@ def test_training_the_chainer_way_is_right_by_the_recorded_run():
     for library in ("numpy", "torch"):
         timings = recorded_timings(recorded_study(), Design(library, lookup=True))
         assert 1.7 < timings.chosen / timings.base < 2.6
+
+
+def test_gradients_through_coin_flips_is_right_by_exact_variances():
+    assert predictions.gradients_through_coin_flips().answer == "about four fifths"
+    coins = coin_problem(12)
+    flips, tosses = (exact_variance(coins, estimator).total(0) for estimator in (RAM(), LeaveOneOut(13)))
+    assert RAM().expected_evaluations(coins) == LeaveOneOut(13).expected_evaluations(coins) == 13
+    assert 0.78 < float(flips / tosses) < 0.84
+
+
+def test_sigmoid_belief_networks_is_right_by_the_recorded_runs():
+    assert predictions.sigmoid_belief_networks().answer == "by 1 or 2 nats"
+    found = {record.variant: record.summary for record in find_run("digits", "64-32-32").records}
+    assert 1 < found["RAM"]["test bound"].mean - found["LR"]["test bound"].mean < 2
+    ratio = found["LR"]["fixed variance"].mean / found["RAM"]["fixed variance"].mean
+    assert 1_000 < ratio < 10_000

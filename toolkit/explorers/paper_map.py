@@ -7,7 +7,15 @@ from toolkit.core.errors import reject
 from toolkit.core.svg import INK, Svg
 from toolkit.lessons import View, controls, style
 
-READY = frozenset({"00_start_here", "01_define_by_run", "02_training_the_chainer_way"})
+READY = frozenset(
+    {
+        "00_start_here",
+        "01_define_by_run",
+        "02_training_the_chainer_way",
+        "03_gradients_through_coin_flips",
+        "04_sigmoid_belief_networks",
+    }
+)
 """The lessons that exist; the others are to come."""
 
 
