@@ -61,6 +61,9 @@ def test_the_defaults_follow_data_and_scale():
     assert (paper.sizes, paper.images, paper.n_steps) == ("784-200-200", "full", 2_000_000)
     assert (paper.optimizer, paper.weight_decay, paper.batch_size, paper.test_samples) == ("rmsprop", 1e-3, 100, 50_000)
     assert paper.variance_repeats == 1000
+    assert {name for variant in paper.estimators for name in quantities(paper, variant)} >= {
+        f"discrete_reparameterization/mnist-linear-2/training-bound-{name}" for name in ("nvil", "muprop")
+    }
     mnist = SbnConfig(scale="laptop", data="mnist").complete()
     assert (mnist.sizes, mnist.n_steps, mnist.images) == ("784-200", 2000, "subset")
     assert set(mnist.estimators) == {"LR", "NVIL", "RLOO-2", "DisARM", "RAM"}

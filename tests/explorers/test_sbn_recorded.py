@@ -11,7 +11,7 @@ from toolkit.core.history import Series
 from toolkit.experiments import SeedResult, read_paper_results
 from toolkit.experiments.sbn import run
 from toolkit.experiments.sbn_config import SbnConfig
-from toolkit.explorers import explore_sbn_recorded
+from toolkit.explorers import explore_sbn_recorded, predictions
 from toolkit.explorers.sbn_recorded import (
     describe,
     draw,
@@ -219,6 +219,18 @@ def test_shared_parameters(recorded):
     assert "At step 0 no baseline has learnt anything" in shown.caption
     with pytest.raises(ValueError, match="snapshots"):
         shared_parameters_table(records=[record for record in recorded if record.variant != SNAPSHOTS])
+
+
+def test_the_question_of_the_lesson_is_answered_by_the_recorded_run():
+    run = find_run("digits")
+    asked = predictions.sigmoid_belief_networks()
+    latent = sum(int(part) for part in run.config["sizes"].split("-")[1:])
+    assert f"{latent} binary latent variables" in asked.question and asked.answer == "by 1 or 2 nats"
+    ram, lr = (curve_of(run.record(name), "steps", "test bound") for name in ("RAM", "LR"))
+    assert 0.8 < ram.last - lr.last < 2.5
+    assert f"near −{abs(ram.mean[0]):.0f}." in asked.question and ram.mean[0] == pytest.approx(lr.mean[0], abs=0.5)
+    ram, lr = (curve_of(run.record(name), "steps", "fixed variance") for name in ("RAM", "LR"))
+    assert 2000 < lr.last / ram.last < 20_000
 
 
 def test_what_estimates_something_else_is_marked(recorded):

@@ -219,7 +219,7 @@ def default_methods(scale: str, data: str, n_variables: int) -> tuple[str, ...]:
         n_variables: in all latent layers; leave-one-out with so many samples and one costs what RAM costs.
     """
     if scale == "paper":
-        return ("LR", "LR+C", "NVIL", "MuProp", "LEG", "RAM", "RLOO-2", "DisARM")
+        return ("LR", "LR+C", "NVIL", "MuProp+C", "LEG", "RAM", "RLOO-2", "DisARM")
     if scale == "quick" or data == "mnist":
         return ("LR", "NVIL", "RLOO-2", "DisARM", "RAM")
     return (

@@ -59,7 +59,7 @@ def sigmoid_belief_networks() -> Prediction:
     return predict(
         "Two networks with 64 binary latent variables learn the same digits for the same number of steps. One gets "
         "gradients whose variance is some thousand times smaller. By how much is its bound on the log likelihood "
-        "better, in nats an image? A bound of a net that has learnt nothing is near −44.",
+        "better, in nats an image? Before the first step the bound is near −51.",
         ["by more than 10 nats", "by about 5 nats", "by 1 or 2 nats", "not measurably"],
         answer="by 1 or 2 nats",
         explanation="Small steps average the noise away; what is left of it costs something, and less than its size "
