@@ -13,6 +13,7 @@ from toolkit.experiments.sbn import run
 from toolkit.experiments.sbn_config import SbnConfig
 from toolkit.explorers import explore_sbn_recorded, predictions
 from toolkit.explorers.sbn_recorded import (
+    _limits,
     describe,
     draw,
     final_bounds_table,
@@ -219,6 +220,26 @@ def test_shared_parameters(recorded):
     assert "At step 0 no baseline has learnt anything" in shown.caption
     with pytest.raises(ValueError, match="snapshots"):
         shared_parameters_table(records=[record for record in recorded if record.variant != SNAPSHOTS])
+
+
+@pytest.mark.parametrize("y", Y)
+def test_a_single_estimator_is_compared_with_none(recorded, y):
+    ram = next(record for record in recorded if record.variant == "RAM")
+    (found,) = recorded_runs([ram])
+    text = describe(pick(found, y=y))
+    assert "with RAM" in text and "most" not in text and text.count("RAM") == 1
+
+
+def test_limits_show_a_part_of_the_training_and_those_who_learnt(recorded):
+    ram = next(record for record in recorded if record.variant == "RAM")
+    high = made(ram, "RAM", [(-600.0, -190.0, -140.0)])
+    (alone,) = recorded_runs([high])
+    low, top = _limits(pick(alone))[1]
+    assert -165 < low < -150 and -140 < top < -135
+    others = [made(ram, "LR", [(-600.0, -200.0, -162.0)]), made(ram, "NVIL", [(-600.0, -500.0, -400.0)])]
+    (found,) = recorded_runs([high, *others])
+    low, _ = _limits(pick(found))[1]
+    assert -190 < low < -162
 
 
 def test_the_question_of_the_lesson_is_answered_by_the_recorded_run():

@@ -35,7 +35,7 @@ _Y_LABELS = {
     "total variance": "gradient's variance, fresh batches",
 }
 _MOST_BANDS = 10
-_WITHIN = 15.0  # nats: what ended further below the best is left out of the picture's limits
+_WITHIN = 15.0  # nats: what ended further below the best, and gained less than half, is left out of the limits
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -135,9 +135,11 @@ def _limits(picked: Picked) -> tuple[tuple[float, float], tuple[float, float] | 
     x_end = max((float(one.x[-1]) for one in picked.curves), default=1.0) or 1.0
     finished, low, y_limits = picked.finished, -math.inf, None
     if picked.y == "test bound" and finished:
-        best = finished[-1].last
-        lasts = [one.last for one in finished if one.last > best - _WITHIN]
-        span = max(best - min(lasts), 0.5)
+        best, steps = finished[-1].last, finished[-1].mean
+        within = max(_WITHIN, float(best - steps[0]) / 2)
+        lasts = [one.last for one in finished if one.last > best - within]
+        # Of curves that end close together, or of a single one, a fifth of what was gained after the first measurement.
+        span = max(best - min(lasts), float(best - steps[:2][-1]) / 5, 0.5)
         low = min(lasts) - 1.2 * span
         y_limits = (low, best + 0.2 * span)
     if picked.x == "steps":
@@ -190,6 +192,11 @@ def _what(picked: Picked) -> str:
     low, high = finished[0], finished[-1]
     if picked.y != "test bound":
         which = "the same batch again and again" if picked.y == "fixed variance" else "fresh batches"
+        if low is high:
+            return (
+                f"over {which} the inference network's gradient has a variance of {power_name(high.last, 2)} with "
+                f"{high.estimator}, at the end of its training"
+            )
         return (
             f"over {which} the inference network's gradient varies least with {low.estimator} "
             f"({power_name(low.last, 2)}) and most with {high.estimator} ({power_name(high.last, 2)}), each at the end "
