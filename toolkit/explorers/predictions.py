@@ -57,11 +57,11 @@ def gradients_through_coin_flips() -> Prediction:
 def sigmoid_belief_networks() -> Prediction:
     """Ask whether a quieter gradient makes a better model, for ``04_sigmoid_belief_networks``."""
     return predict(
-        "Two networks with 64 binary latent variables learn the same digits for the same number of steps. One gets "
-        "gradients whose variance is some thousand times smaller. By how much is its bound on the log likelihood "
-        "better, in nats an image? Before the first step the bound is near −51.",
+        "Two networks with 64 hidden coins learn the same small digits for 1,500 steps. One gets gradients whose "
+        "variance is several thousand times smaller. By how much does its bound on the log likelihood of a digit end "
+        "higher, in nats? Before the first step the bound is near −51.",
         ["by more than 10 nats", "by about 5 nats", "by 1 or 2 nats", "not measurably"],
         answer="by 1 or 2 nats",
-        explanation="Small steps average the noise away; what is left of it costs something, and less than its size "
-        "suggests.",
+        explanation="Both gain about 25 nats. Many small steps average much of the noise away; what is left costs "
+        "something, but far less than its size suggests.",
     )

@@ -35,6 +35,8 @@ ENTROPY = -0.3 * math.log(0.3) - 0.7 * math.log(0.7)
         (JOINT + ENTROPY, True, "log p(x) itself"),
         (JOINT, False, "entropy of q comes on top"),
         (JOINT - ENTROPY, False, "entropy is added"),
+        (JOINT + ENTROPY - math.log(0.5), False, "are missing"),
+        (JOINT - math.log(0.5), False, "entropy of q comes on top"),
         (math.log(0.55), False, "stays below"),
         ((JOINT + ENTROPY) / math.log(2), False, "bits"),
         (3.0, False, "not 3"),
@@ -74,7 +76,14 @@ def test_what_may_be_left_out(answer, right):
 
 @pytest.mark.parametrize(
     ("answer", "right", "words"),
-    [(401, True, "400 bits"), (400, False, "toss itself"), (201, False, "one of the two"), (801, False, "again")],
+    [
+        (301, True, "300 bits"),
+        (300, False, "toss itself"),
+        (201, False, "one of the two"),
+        (101, False, "one of the two"),
+        (601, False, "again"),
+        (602, False, "one evaluation"),
+    ],
 )
 def test_what_costs_as_much_as_ram(answer, right, words):
     verdict = exercises.as_dear_as_ram(answer)

@@ -12,7 +12,7 @@ from toolkit.lessons.checks import in_short, stopped
 PRIOR, LIKELIHOOD, GUESS = 0.5, (0.2, 0.9), 0.7
 """The net of ``one_bit_bound``: p(z = 1); p(x = 1) given z = 0 and z = 1; q(z = 1) given x = 1."""
 
-SIZES = (200, 200)
+SIZES = (200, 100)
 """Latent variables of each layer of the net of ``as_dear_as_ram``."""
 
 
@@ -21,6 +21,7 @@ def one_bit_bound(answer: Any) -> Verdict:
     """Judge the lower bound on log p(x = 1) of a net with one latent bit."""
     q = (1 - GUESS, GUESS)
     p_z = (1 - PRIOR, PRIOR)
+    without_prior = sum(q[z] * math.log(LIKELIHOOD[z]) for z in (0, 1))
     joint = sum(q[z] * (math.log(p_z[z]) + math.log(LIKELIHOOD[z])) for z in (0, 1))
     entropy = -sum(q[z] * math.log(q[z]) for z in (0, 1))
     bound = joint + entropy
@@ -33,6 +34,8 @@ def one_bit_bound(answer: Any) -> Verdict:
         right=f"It is {bound:.3f}; log p(x) itself is {truth:.3f}. The difference is what the guess q gets wrong.",
         slips={
             joint: "that is the mean log joint probability; the entropy of q comes on top.",
+            without_prior + entropy: "p(x, z) is p(z) times p(x | z): the odds of the coin itself, 0.5, are missing.",
+            without_prior: "p(x, z) is p(z) times p(x | z), and the entropy of q comes on top.",
             joint - entropy: "the entropy is added, not taken away: the bound has −log q.",
             truth: "that is log p(x) itself, which the bound stays below.",
             entropy: "that is the entropy of q alone.",
@@ -103,7 +106,7 @@ def left_out(answer: Any) -> Verdict:
 
 @exercise
 def as_dear_as_ram(answer: Any) -> Verdict:
-    """Judge how many tosses of leave-one-out cost as many evaluations as one RAM estimate of two layers of 200."""
+    """Judge how many tosses of leave-one-out cost as many evaluations as one RAM estimate of two layers, ``SIZES``."""
     total = 1 + sum(SIZES)
     return expect_number(
         answer,
@@ -114,7 +117,9 @@ def as_dear_as_ram(answer: Any) -> Verdict:
         slips={
             sum(SIZES): "and one for the toss itself.",
             1 + SIZES[0]: "that is one of the two layers.",
+            1 + SIZES[1]: "that is one of the two layers.",
             1 + 2 * sum(SIZES): "the value that was tossed need not be evaluated again for every bit.",
+            2 * total: "a toss of leave-one-out is one evaluation; its baseline comes from the others.",
             SIZES[0] * SIZES[1]: "each bit is turned over by itself, not each pair.",
         },
     )
