@@ -246,7 +246,7 @@ def test_the_question_of_the_lesson_is_answered_by_the_recorded_run():
     run = find_run("digits")
     asked = predictions.sigmoid_belief_networks()
     latent = sum(int(part) for part in run.config["sizes"].split("-")[1:])
-    assert f"{latent} binary latent variables" in asked.question and asked.answer == "by 1 or 2 nats"
+    assert f" {latent} " in asked.question and asked.answer == "by 1 or 2 nats"
     ram, lr = (curve_of(run.record(name), "steps", "test bound") for name in ("RAM", "LR"))
     assert 0.8 < ram.last - lr.last < 2.5
     assert f"near −{abs(ram.mean[0]):.0f}." in asked.question and ram.mean[0] == pytest.approx(lr.mean[0], abs=0.5)
