@@ -188,9 +188,10 @@ def test_final_bounds(recorded):
     for record in recorded:
         if record.variant != SNAPSHOTS:
             row = by_name[record.variant + (" (biased)" if record.variant == "ST" else "")]
-            assert row[3] == str(record.summary["test bound"]).replace("-", "−") and row[2] == "2"
-            assert row[4] == str(record.summary["importance-weighted bound"]).replace("-", "−")
-    bounds = [float(row[3].split(" ")[0].replace("−", "-")) for row in shown.rows]
+            bounds = [row[place].replace("\N{NO-BREAK SPACE}", " ").replace("−", "-") for place in (3, 4)]
+            assert bounds == [str(record.summary[name]) for name in ("test bound", "importance-weighted bound")]
+            assert row[2] == "2" and " " not in row[3]
+    bounds = [float(row[3].split()[0].replace("−", "-")) for row in shown.rows]
     assert bounds == sorted(bounds, reverse=True)
     assert [by_name[name][1] for name in ("LR", "RAM", "RLOO-33", "DisARM")] == ["1", "33", "33", "2"]
     assert shown.rows[shown.strong[0]][0] == "RAM" and "20 steps" in shown.caption

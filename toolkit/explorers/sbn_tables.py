@@ -174,7 +174,7 @@ def _spread(spread: Spread | None) -> str:
     if spread is None:
         return "–"
     text = f"{spread.mean:.2f}" if spread.sd is None else str(spread)
-    return text.replace("-", "−")
+    return text.replace("-", "−").replace(" ", "\N{NO-BREAK SPACE}")  # else narrow columns break it after the ±
 
 
 def _variance(spread: Spread | None) -> str:

@@ -32,7 +32,7 @@ ENTROPY = -0.3 * math.log(0.3) - 0.7 * math.log(0.7)
 @pytest.mark.parametrize(
     ("answer", "right", "words"),
     [
-        (JOINT + ENTROPY, True, "log p(x) itself"),
+        (JOINT + ENTROPY, True, "It is −0.639; log p(x) itself is −0.598"),
         (JOINT, False, "entropy of q comes on top"),
         (JOINT - ENTROPY, False, "entropy is added"),
         (JOINT + ENTROPY - math.log(0.5), False, "are missing"),
@@ -77,7 +77,7 @@ def test_what_may_be_left_out(answer, right):
 @pytest.mark.parametrize(
     ("answer", "right", "words"),
     [
-        (301, True, "300 bits"),
+        (301, True, "300 coins"),
         (300, False, "toss itself"),
         (201, False, "one of the two"),
         (101, False, "one of the two"),

@@ -31,7 +31,7 @@ def one_bit_bound(answer: Any) -> Verdict:
         bound,
         tolerance=5e-4,
         withhold=True,
-        right=f"It is {bound:.3f}; log p(x) itself is {truth:.3f}. The difference is what the guess q gets wrong.",
+        right=f"It is −{-bound:.3f}; log p(x) itself is −{-truth:.3f}. The difference is what the guess q gets wrong.",
         slips={
             joint: "that is the mean log joint probability; the entropy of q comes on top.",
             without_prior + entropy: "p(x, z) is p(z) times p(x | z): the odds of the coin itself, 0.5, are missing.",
@@ -113,13 +113,13 @@ def as_dear_as_ram(answer: Any) -> Verdict:
         total,
         tolerance=0.5,
         withhold=True,
-        right=f"One for the toss and one for each of the {sum(SIZES)} bits.",
+        right=f"One for the toss and one for each of the {sum(SIZES)} coins.",
         slips={
             sum(SIZES): "and one for the toss itself.",
             1 + SIZES[0]: "that is one of the two layers.",
             1 + SIZES[1]: "that is one of the two layers.",
-            1 + 2 * sum(SIZES): "the value that was tossed need not be evaluated again for every bit.",
+            1 + 2 * sum(SIZES): "the value that was tossed need not be evaluated again for every coin.",
             2 * total: "a toss of leave-one-out is one evaluation; its baseline comes from the others.",
-            SIZES[0] * SIZES[1]: "each bit is turned over by itself, not each pair.",
+            SIZES[0] * SIZES[1]: "each coin is turned over by itself, not each pair.",
         },
     )
