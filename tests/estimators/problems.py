@@ -63,3 +63,17 @@ PROBLEMS: dict[str, Problem] = {
     "categorical chain": categorical_chain(),
     "one categorical": one_categorical(),
 }
+
+PRINTED = {
+    "lr": (40.1589, 56.1876),
+    "lr_mean": (6.2296, 7.3906),
+    "lr_constant": (4.8305, 7.3308),
+    "lr_mean_given_parents": (6.2296, 2.6641),
+    "lr_parents": (4.8305, 2.3225),
+    "lr_siblings": (1.7892, 0.2442),
+    "ram_fresh": (0.8283, 0.2442),
+    "ram": (0.3855, 0.2442),
+    "leg": (7.1573, 0.2442),
+    "leg_constant": (0.8186, 0.2442),
+}
+"""Variances of the small belief network's two layers, rung by rung, to four decimals."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tests.estimators.problems import PROBLEMS, bernoulli_chain, categorical_chain, waves
+from tests.estimators.problems import PRINTED, PROBLEMS, bernoulli_chain, categorical_chain, waves
 from toolkit.estimators.antithetic import ARM, DisARM
 from toolkit.estimators.baselines import Constant, MovingAverage
 from toolkit.estimators.chains import Factorized, Layered
@@ -26,19 +26,6 @@ from toolkit.estimators.likelihood_ratio import LikelihoodRatio, OptimalConstant
 from toolkit.estimators.marginalized import RAM, FlipOneCoordinate, LocalExpectation
 from toolkit.estimators.multi_sample import LeaveOneOut
 from toolkit.estimators.problems import Problem
-
-PRINTED = {
-    "lr": (40.1589, 56.1876),
-    "lr_mean": (6.2296, 7.3906),
-    "lr_constant": (4.8305, 7.3308),
-    "lr_mean_given_parents": (6.2296, 2.6641),
-    "lr_parents": (4.8305, 2.3225),
-    "lr_siblings": (1.7892, 0.2442),
-    "ram_fresh": (0.8283, 0.2442),
-    "ram": (0.3855, 0.2442),
-    "leg": (7.1573, 0.2442),
-    "leg_constant": (0.8186, 0.2442),
-}
 
 
 @functools.cache

@@ -5,24 +5,12 @@ import itertools
 import pytest
 import torch
 
+from tests.estimators.problems import PRINTED
 from toolkit.estimators.exact import exact
 from toolkit.estimators.likelihood_ratio import LikelihoodRatio
 from toolkit.estimators.marginalized import RAM
 from toolkit.explorers import explore_baseline_ladder
 from toolkit.explorers.baseline_ladder import MOST_BITS, compute, describe, draw, small_network
-
-KNOWN = {
-    "lr": (40.1589, 56.1876),
-    "lr_mean": (6.2296, 7.3906),
-    "lr_constant": (4.8305, 7.3308),
-    "lr_mean_given_parents": (6.2296, 2.6641),
-    "lr_parents": (4.8305, 2.3225),
-    "lr_siblings": (1.7892, 0.2442),
-    "ram_fresh": (0.8283, 0.2442),
-    "ram": (0.3855, 0.2442),
-    "leg": (7.1573, 0.2442),
-    "leg_constant": (0.8186, 0.2442),
-}
 
 
 def test_the_network_has_the_known_bound_and_gradient():
@@ -36,8 +24,8 @@ def test_the_network_has_the_known_bound_and_gradient():
 
 def test_known_variances():
     found = compute()
-    assert list(found.totals) == list(found.titles) == list(KNOWN)
-    for name, known in KNOWN.items():
+    assert list(found.totals) == list(found.titles) == list(PRINTED)
+    for name, known in PRINTED.items():
         assert found.totals[name] == pytest.approx(known, abs=5.1e-5), name
 
 

@@ -26,7 +26,8 @@ from toolkit.experiments.tables import Table
 
 SNAPSHOTS = "snapshots"
 _TOLERANCE = 0.5
-_REPORTED = {"Gumbel-softmax": "concrete", "NVIL": "nvil", "MuProp+C": "muprop", "REBAR": "rebar", "RELAX": "relax"}
+REPORTED = {"Gumbel-softmax": "concrete", "NVIL": "nvil", "MuProp+C": "muprop", "REBAR": "rebar", "RELAX": "relax"}
+"""Methods whose training bounds others have published, with the name that stands in the ids of these numbers."""
 
 
 def variants(config: SbnConfig) -> tuple[str, ...]:
@@ -182,7 +183,7 @@ def trained(
 def quantities(config: SbnConfig, variant: str) -> Mapping[str, Quantity]:
     """Return which reported bounds a run answers: those of the same networks on all of MNIST, trained as long."""
     config = config.complete()
-    reported = _REPORTED.get(variant)
+    reported = REPORTED.get(variant)
     depth = {"784-200": 1, "784-200-200": 2}.get(config.sizes or "")
     same = config.data == "mnist" and config.images == "full" and not config.nonlinear
     if reported is None or depth is None or not same or (config.n_steps or 0) < 2_000_000:

@@ -7,6 +7,7 @@ from toolkit.core.errors import require
 from toolkit.experiments import Record, read_paper_results
 from toolkit.experiments.ledger import PaperResult
 from toolkit.experiments.records import Spread
+from toolkit.experiments.sbn import REPORTED
 from toolkit.explorers.sbn_looks import BIASED
 from toolkit.explorers.sbn_runs import Run, find_run, recorded_runs
 from toolkit.lessons import Table, table
@@ -14,7 +15,7 @@ from toolkit.lessons.axis import power_name
 
 _PAPER = "discrete_reparameterization"
 _NETWORKS = {"mnist-linear-1": "784-200", "mnist-linear-2": "784-200-200"}
-_THEIRS = {"concrete": "Gumbel-softmax", "nvil": "NVIL", "muprop": "MuProp+C", "rebar": "REBAR", "relax": "RELAX"}
+_THEIRS = {key: method for method, key in REPORTED.items()}
 _THEIR_NAMES = {"concrete": "Concrete", "nvil": "NVIL", "muprop": "MuProp", "rebar": "REBAR", "relax": "RELAX"}
 _OURS_ONLY = ("RAM", "DisARM", "RLOO-2")
 
