@@ -1,0 +1,1 @@
+"""IMSAT: clusters and hash codes from information maximisation and self-augmented training."""
