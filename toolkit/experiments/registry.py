@@ -43,6 +43,11 @@ _LISTINGS = (
         "Does less variance train better models? Sigmoid belief networks, one gradient estimator after another",
         "toolkit.experiments.sbn",
     ),
+    Listing(
+        "imsat-clustering",
+        "Clusters without labels: k-means, information maximisation, and IMSAT with its perturbations",
+        "toolkit.experiments.imsat_clustering",
+    ),
 )
 
 
