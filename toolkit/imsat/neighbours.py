@@ -1,0 +1,248 @@
+"""How far is the k-th nearest other point? The radius within which a point's neighbours count as the same thing.
+
+Candidates come from matrix products, whose rounding can hide the nearest ones. So each candidate is ranked by the
+least distance that rounding allows it, and the distances of the best are computed again by differences. A point that
+rounding leaves in doubt is done again in float64, and after that by differences from every other point.
+"""
+
+import hashlib
+import math
+import os
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from toolkit.core.devices import resolve_device
+from toolkit.core.errors import WriteError, reject, require
+from toolkit.core.files import atomic_write
+from toolkit.core.progress import progress_bar
+
+_OPERATION = "neighbour_distances"
+# Candidates beyond k: with them, the k nearest of most points are sure after the first pass.
+_EXTRA = 16
+# Candidates are searched in groups: the best few lie in the groups with the best minima.
+_GROUP = 16
+_CHUNK = 1024
+# Numbers in the largest temporary tensor, 32 MB of float32.
+_BUFFER = 1 << 23
+# Of points at the same distance it does not matter which is found, so their order need not be certain to more than this.
+_TOLERANCE = {torch.float32: 1e-7, torch.float64: 1e-12}
+
+
+def neighbour_distances(
+    x: Shaped[Tensor, "..."],
+    k: int = 10,
+    *,
+    chunk: int | None = None,
+    device: torch.device | str | int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Float[Tensor, " points"]:
+    """Return the Euclidean distance of each point to its k-th nearest other point.
+
+    A point is not its own neighbour, but another point at the same place is. The radii that IMSAT takes are those of
+    k = 10; the file that its authors published holds those of k = 11, in another order of the images
+    (https://github.com/weihua916/imsat).
+
+    Args:
+        x: (points, features), float32 or float64, finite.
+        k: which neighbour, 1 for the nearest.
+        chunk: points that are searched for at a time; default: what keeps the memory beside ``x`` near 100 MB.
+        device: where to compute, and where the result lies; default: where ``x`` is.
+        cache: folder for results, which are found there by the data they were computed from; default: none are kept.
+            A file that is damaged is computed anew, a folder that cannot be written is warned about.
+
+    Returns:
+        (points,) distances in the units of ``x``, of its type, without a graph.
+
+    Raises:
+        ValueError: no matrix, not finite, ``k`` not among the other points, no such device.
+        TypeError: ``x`` is no dense float32 or float64 tensor, ``k`` or ``chunk`` no integer.
+    """
+    _check(x, k, chunk)
+    target = resolve_device(device, like=x)
+    points = x.detach()
+    file = None if cache is None else _cache_file(points, k, Path(cache).expanduser())
+    if file is not None:
+        kept = _read(file, points)
+        if kept is not None:
+            return kept.to(target)
+    distances = _Search(points.to(target), k).run(_CHUNK if chunk is None else chunk)
+    if file is not None:
+        try:
+            with atomic_write(file) as handle:
+                np.savez(handle, distances=distances.cpu().numpy(), key=file.stem)
+        except OSError as error:
+            why = str(error) if isinstance(error, WriteError) else f"{file}: {error.strerror or error}"
+            warnings.warn(f"{_OPERATION}: the result is not kept for the next time: {why}", stacklevel=2)
+    return distances
+
+
+def _check(x: object, k: object, chunk: object) -> None:
+    if not isinstance(x, Tensor) or x.layout != torch.strided:
+        actual = x.layout if isinstance(x, Tensor) else type(x).__name__
+        reject(_OPERATION, "x", "a dense tensor", actual, kind=TypeError)
+    if x.dtype not in _TOLERANCE:
+        reject(_OPERATION, "x", "float32 or float64", x.dtype, kind=TypeError)
+    for name, value in (("k", k), ("chunk", chunk)):
+        if isinstance(value, bool) or not (isinstance(value, int) or (value is None and name == "chunk")):
+            reject(_OPERATION, name, "an integer", repr(value), kind=TypeError)
+        require(value is None or value >= 1, _OPERATION, name, "at least 1", value)
+    require(x.ndim == 2, _OPERATION, "x", "(points, features)", tuple(x.shape))
+    expected = f"fewer than the {len(x)} points, as a point is not its own neighbour"
+    require(k < len(x), _OPERATION, "k", expected, k)  # type: ignore[operator]
+    if x.numel():
+        # Neither extreme is finite if any number is not; unlike isfinite, this makes no copy.
+        low, high = (float(extreme) for extreme in torch.aminmax(x.detach()))
+        finite = math.isfinite(low) and math.isfinite(high)
+        require(finite, _OPERATION, "x", "finite numbers", f"values between {low} and {high}")
+
+
+class _Search:
+    """The points, and how to find the neighbours of some of them."""
+
+    def __init__(self, points: Float[Tensor, "points features"], k: int):
+        self.points, self.k = points, k
+        self.n_points, self.n_features = points.shape
+        self.n_candidates = min(k + _EXTRA, self.n_points - 1)
+        # float64 is the last resort, and a device without it (mps) has to do with what it has.
+        self.wide = points.dtype if points.device.type == "mps" else torch.float64
+        self.scale = self._power_of_two()
+        self.centre = self._mean()
+
+    def run(self, chunk: int) -> Float[Tensor, " points"]:
+        """Return the distance of every point to its k-th neighbour."""
+        squares = torch.empty(self.n_points, dtype=self.wide, device=self.points.device)
+        with torch.no_grad(), progress_bar(self.n_points, "neighbours", unit="point") as bar:
+            for start in range(0, self.n_points, chunk):
+                rows = torch.arange(start, min(start + chunk, self.n_points), device=self.points.device)
+                squares[rows] = self._squares(rows)
+                bar.update(len(rows))
+        return (squares.sqrt_() * self.scale).to(self.points.dtype)
+
+    def _squares(self, rows: Int[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+        """Return the squared distances of some points to their k-th neighbours, in units of ``scale``."""
+        result = torch.empty(len(rows), dtype=self.wide, device=rows.device)
+        doubtful = torch.arange(len(rows), device=rows.device)
+        for dtype in dict.fromkeys((self.points.dtype, self.wide)):
+            found, sure = self._by_products(rows[doubtful], dtype)
+            result[doubtful] = found
+            doubtful = doubtful[~sure]
+            if not len(doubtful):
+                return result
+        result[doubtful] = self._by_differences(rows[doubtful])
+        return result
+
+    def _by_products(self, rows: Int[Tensor, " rows"], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return the squared distances (rows,) found among the likely candidates, and for which rows they are sure."""
+        own = self._centred(self.points[rows], dtype)
+        # |a|² + |b|² − 2ab errs by at most this share of |a|² + |b|²: d roundings in each product, and a few more.
+        unit = torch.finfo(dtype).eps / 2
+        share = (2 * self.n_features + 16) * unit
+        best = torch.full((len(rows), 0), math.inf, dtype=dtype, device=rows.device)
+        which = torch.zeros((len(rows), 0), dtype=torch.long, device=rows.device)
+        width = max(_BUFFER // max(len(rows), self.n_features), 1)
+        for start in range(0, self.n_points, width):
+            others = self._centred(self.points[start : start + width], dtype)
+            bounds = torch.addmm(others.square().sum(1).mul_(1 - share), own, others.T, alpha=-2)
+            here = (rows >= start) & (rows < start + len(others))
+            bounds[here, rows[here] - start] = math.inf
+            values, columns = _smallest(bounds, self.n_candidates)
+            best, order = torch.cat((best, values), 1).topk(min(self.n_candidates, start + len(others)), 1, largest=False)
+            which = torch.cat((which, columns + start), 1).gather(1, order)
+        lower = (best + own.square().sum(1, keepdim=True) * (1 - share)).to(self.wide)
+        squares = self._squared_distances(rows, which)
+        kth = squares.kthvalue(self.k, 1).values
+        if self.n_candidates == self.n_points - 1:
+            return kth, torch.ones_like(rows, dtype=torch.bool)
+        sure = (kth == 0) | (lower[:, -1] >= kth * (1 - _TOLERANCE[self.points.dtype]))
+        # Products in reduced precision (TF32, say) break the bound, and show it here.
+        sure &= (lower <= squares * (1 + share) + share).all()
+        return kth, sure
+
+    def _by_differences(self, rows: Int[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+        """Return the squared distances (rows,), having computed those to every point by differences."""
+        result = torch.empty(len(rows), dtype=self.wide, device=rows.device)
+        width = max(_BUFFER // 2 // max(self.n_features, 1), 1)
+        for position, row in enumerate(rows.tolist()):
+            best = torch.empty(0, dtype=self.wide, device=rows.device)
+            for start in range(0, self.n_points, width):
+                there = torch.arange(start, min(start + width, self.n_points), device=rows.device)
+                squares = self._squared_distances(rows[position, None], there[there != row][None])[0]
+                best = torch.cat((best, squares))
+                best = best.topk(min(self.k, len(best)), largest=False).values
+            result[position] = best.max()
+        return result
+
+    def _squared_distances(
+        self, rows: Int[Tensor, " rows"], others: Int[Tensor, "rows others"]
+    ) -> Float[Tensor, "rows others"]:
+        """Return the squared distances between points and those named for each, by differences, in units of scale²."""
+        result = torch.empty(others.shape, dtype=self.wide, device=rows.device)
+        step = max(_BUFFER // 4 // max(others.shape[1] * self.n_features, 1), 1)
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            difference = self.points[others[part]].sub_(self.points[rows[part], None]).mul_(1 / self.scale)
+            result[part] = difference.to(self.wide).square_().sum(-1)
+        return result
+
+    def _centred(self, block: Float[Tensor, "rows features"], dtype: torch.dtype) -> Float[Tensor, "rows features"]:
+        """Return points about the centre in units of ``scale``: the products of small numbers lose less."""
+        return (block.to(dtype) * (1 / self.scale)).sub_(self.centre.to(dtype))
+
+    def _power_of_two(self) -> float:
+        """Return what brings the largest number near 1, so that no square overflows; a power of 2 rounds nothing."""
+        if not self.points.numel():
+            return 1.0
+        largest = max(abs(float(extreme)) for extreme in torch.aminmax(self.points))
+        limit = 125 if self.points.dtype == torch.float32 else 1021
+        return 2.0 ** min(max(math.frexp(largest)[1], -limit), limit) if largest else 1.0
+
+    def _mean(self) -> Float[Tensor, " features"]:
+        total = torch.zeros(self.n_features, dtype=self.wide, device=self.points.device)
+        width = max(_BUFFER // 2 // max(self.n_features, 1), 1)
+        for block in self.points.split(width):
+            total += (block * (1 / self.scale)).sum(0, dtype=self.wide)
+        return total / self.n_points
+
+
+def _smallest(values: Float[Tensor, "rows columns"], n: int) -> tuple[Tensor, Tensor]:
+    """Return the ``n`` smallest values of each row (all, if there are fewer) and their columns."""
+    rows, columns = values.shape
+    n_groups = columns // _GROUP
+    if n_groups <= 2 * n:
+        return values.topk(min(n, columns), 1, largest=False)
+    whole = n_groups * _GROUP
+    # Members of a group lie n_groups apart, so that the minima are taken along memory.
+    grouped = values[:, :whole].view(rows, _GROUP, n_groups)
+    groups = grouped.amin(1).topk(n, 1, largest=False).indices
+    members = (groups[:, None] + n_groups * torch.arange(_GROUP, device=values.device)[:, None]).flatten(1)
+    rest = torch.arange(whole, columns, device=values.device).expand(rows, -1)
+    candidates = torch.cat((members, rest), 1)
+    found, order = values.gather(1, candidates).topk(n, 1, largest=False)
+    return found, candidates.gather(1, order)
+
+
+def _cache_file(points: Float[Tensor, "points features"], k: int, folder: Path) -> Path:
+    array = np.ascontiguousarray(points.cpu().numpy())
+    digest = hashlib.sha256(f"neighbour distances 1, {array.shape} {array.dtype}, k={k}\n".encode())
+    digest.update(array.reshape(-1).view(np.uint8))
+    return folder / f"neighbours-{digest.hexdigest()}.npz"
+
+
+def _read(file: Path, points: Float[Tensor, "points features"]) -> Tensor | None:
+    """Return what a file of the cache holds, or nothing if it is not there or not what it should be."""
+    try:
+        with np.load(file, allow_pickle=False) as held:
+            distances, key = held["distances"], held["key"]
+    # What a damaged archive raises depends on where the damage is.
+    except (OSError, ValueError, KeyError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile):
+        return None
+    expected = np.dtype(str(points.dtype).removeprefix("torch."))
+    good = key.shape == () and str(key) == file.stem and distances.shape == (len(points),)
+    good = good and distances.dtype == expected and bool((np.isfinite(distances) & (distances >= 0)).all())
+    return torch.from_numpy(distances) if good else None
