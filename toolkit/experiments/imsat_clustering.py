@@ -9,14 +9,14 @@ more care than the weight decay of RIM; the paper's own setting is that of the a
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from toolkit.core.devices import resolve_device
 from toolkit.core.errors import require
 from toolkit.core.history import Series
-from toolkit.experiments.imsat_data import DATA, Points, distance_cache, load_points, original_order
+from toolkit.experiments.imsat_data import ImagesConfig, Points, distance_cache, original_order
 from toolkit.experiments.imsat_methods import METHODS, Settings, find_method, parse_methods
 from toolkit.experiments.records import Quantity, Record
 from toolkit.experiments.study import Measurement, Study, StudyConfig, Task, by_scale
@@ -30,32 +30,18 @@ _RADII = {"10th": 10, "11th": 11, "scrambled": 10}
 
 
 @dataclass(frozen=True)
-class ImsatClusteringConfig(StudyConfig):
+class ImsatClusteringConfig(ImagesConfig):
     """What is clustered, and how.
 
-    What is left open (None) depends on the data as well as the scale; records hold what it came to.
+    Left open, the hidden layers are 200-200 on digits, else 400-400, 1200-1200 at paper scale; there are 20 or 60 epochs
+    on digits, else 5 or 20, 50 at paper scale.
     """
 
     seeds: tuple[int, ...] = by_scale(quick=(0, 1, 2), laptop=tuple(range(10)), paper=(0, 1, 2, 3, 4))
     """The seeds themselves, each once."""
 
-    data: Literal["digits", "mnist", "fashion_mnist"] = by_scale(quick="digits", laptop="digits", paper="mnist")
-    """scikit-learn's 1,797 digits of 8×8 pixels, MNIST or Fashion-MNIST."""
-
-    images: Literal["subset", "full"] = by_scale(quick="subset", laptop="subset", paper="full")
-    """The images that ship with the toolkit, or all 70,000."""
-
-    n_points: int | None = None
-    """So many of them, always the same ones; default: all."""
-
     methods: tuple[str, ...] | None = None
     """Names, as VAT RPT k-means or VAT,RPT,k-means; default: a few at quick, most at laptop, VAT at paper scale."""
-
-    hidden: str | None = None
-    """Units of the hidden layers, "400-400"; default: 200-200 on digits, else 400-400, 1200-1200 at paper scale."""
-
-    epochs: int | None = None
-    """Passes over the images; default: 20 or 60 on digits, else 5 or 20; 50 at paper scale."""
 
     alpha: float | None = None
     """ε of VAT in units of the distance to the 10th neighbour; default: the paper's 0.25, on digits 0.4."""
@@ -72,32 +58,19 @@ class ImsatClusteringConfig(StudyConfig):
     weight_decay: float = 0.005
     """Of regularised information maximisation."""
 
-    initialization: Literal["small", "official"] = "small"
-    """Scale of the first weights."""
-
     n_evaluations: int = by_scale(quick=5, laptop=20, paper=20)
     """Points of the curves of accuracy."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        name = "ImsatClusteringConfig"
-        choices = {"data": DATA, "images": ("subset", "full"), "initialization": ("small", "official")}
-        for field, allowed in choices.items():
-            require(getattr(self, field) in allowed, name, field, " or ".join(allowed), repr(getattr(self, field)))
         if self.methods is not None:
             methods = parse_methods(self.methods)
-            require(0 < len(methods) == len(set(methods)), name, "methods", "one or more, each once", methods)
+            expected = "one or more, each once"
+            require(0 < len(methods) == len(set(methods)), "ImsatClusteringConfig", "methods", expected, methods)
             object.__setattr__(self, "methods", methods)
-        if self.hidden is not None:
-            numbers = all(part.isascii() and part.isdigit() and int(part) >= 1 for part in self.hidden.split("-"))
-            require(numbers, name, "hidden", 'units of each layer, "400-400"', repr(self.hidden))
-        least = {"n_points": 20, "epochs": 1, "n_evaluations": 1}
-        for field, smallest in least.items():
-            value = getattr(self, field)
-            require(value is None or value >= smallest, name, field, f">= {smallest}", value)
+        self.check_least("n_evaluations", 1)
         for field in ("alpha", "lam", "random_alpha", "random_lam", "weight_decay"):
-            value = getattr(self, field)
-            require(value is None or 0 <= value < float("inf"), name, field, ">= 0 and finite", value)
+            self.check_least(field, 0)
 
     def complete(self) -> "ImsatClusteringConfig":
         """Return the configuration with everything filled in that depends on the data."""
@@ -148,7 +121,7 @@ def measure(task: Task) -> Measurement:
         the steps; as tables the counts of classes in aligned clusters, and which images.
     """
     config: ImsatClusteringConfig = task.config.complete()
-    points = load_points(config.data, config.images, config.n_points)
+    points = config.load()
     if task.variant == "k-means":
         return _k_means(points, task.seed)
     return _train(task, config, points)

@@ -1,17 +1,70 @@
-"""The images that IMSAT is studied on, as points from −1 to 1."""
+"""The images that IMSAT is studied on, as points from −1 to 1, and what both of its studies can be told about them."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolkit.core.devices import draw_permutation, resolve_generator
+from toolkit.core.errors import require
 from toolkit.datasets import load
 from toolkit.datasets.download import cache_directory
+from toolkit.experiments.study import StudyConfig, by_scale
 
-DATA = ("digits", "mnist", "fashion_mnist")
+
+@dataclass(frozen=True)
+class ImagesConfig(StudyConfig):
+    """Which images, and which network.
+
+    What is left open (None) depends on the data as well as the scale; records hold what it came to.
+    """
+
+    data: Literal["digits", "mnist", "fashion_mnist"] = by_scale(quick="digits", laptop="digits", paper="mnist")
+    """scikit-learn's 1,797 digits of 8×8 pixels, MNIST or Fashion-MNIST."""
+
+    images: Literal["subset", "full"] = by_scale(quick="subset", laptop="subset", paper="full")
+    """The images that ship with the toolkit, or all 70,000."""
+
+    n_points: int | None = None
+    """So many of them, always the same ones; default: all."""
+
+    hidden: str | None = None
+    """Units of the hidden layers, "400-400"."""
+
+    epochs: int | None = None
+    """Passes over the images."""
+
+    initialization: Literal["small", "official"] = "small"
+    """Scale of the first weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("data", "digits", "mnist", "fashion_mnist")
+        self.check_choice("images", "subset", "full")
+        self.check_choice("initialization", "small", "official")
+        self.check_least("n_points", 20)
+        self.check_least("epochs", 1)
+        if self.hidden is not None:
+            numbers = all(part.isascii() and part.isdigit() and int(part) >= 1 for part in self.hidden.split("-"))
+            require(numbers, type(self).__name__, "hidden", 'units of each layer, "400-400"', repr(self.hidden))
+
+    def check_choice(self, field: str, *allowed: str) -> None:
+        """Raise a ``ValueError`` unless a field has one of the values."""
+        value = getattr(self, field)
+        require(value in allowed, type(self).__name__, field, " or ".join(allowed), repr(value))
+
+    def check_least(self, field: str, least: float) -> None:
+        """Raise a ``ValueError`` unless a field is open, or finite and large enough."""
+        value = getattr(self, field)
+        fine = value is None or least <= value < float("inf")
+        require(fine, type(self).__name__, field, f">= {least} and finite", value)
+
+    def load(self) -> "Points":
+        """Return the images."""
+        return load_points(self.data, self.images, self.n_points)
 
 
 @dataclass(frozen=True, eq=False)

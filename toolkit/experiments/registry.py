@@ -48,6 +48,11 @@ _LISTINGS = (
         "Clusters without labels: k-means, information maximisation, and IMSAT with its perturbations",
         "toolkit.experiments.imsat_clustering",
     ),
+    Listing(
+        "imsat-hashing",
+        "Can learned bits find similar images? Hash codes by IMSAT and by principal components",
+        "toolkit.experiments.imsat_hashing",
+    ),
 )
 
 

@@ -121,6 +121,17 @@ class SelfAugmentedEstimator(BaseEstimator):
         self._finish(kept[2], inputs)
         return self
 
+    def logits(self, X: Any) -> np.ndarray:
+        """Return the network's outputs, before softmax or sigmoid, in evaluation mode.
+
+        Args:
+            X: points, ``[n_points, n_features]``.
+
+        Returns:
+            ``[n_points, n_outputs]``.
+        """
+        return self._logits(X).cpu().numpy()
+
     def _goes_on(self) -> bool:
         return bool(self.warm_start) and hasattr(self, "network_")
 
