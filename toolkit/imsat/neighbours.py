@@ -30,7 +30,7 @@ _GROUP = 16
 _CHUNK = 1024
 # Numbers in the largest temporary tensor, 32 MB of float32.
 _BUFFER = 1 << 23
-# Of points at the same distance it does not matter which is found, so their order need not be certain to more than this.
+# Which of two points at the same distance is found does not matter, so their order need not be surer than this.
 _TOLERANCE = {torch.float32: 1e-7, torch.float64: 1e-12}
 
 
@@ -60,8 +60,8 @@ def neighbour_distances(
         (points,) distances in the units of ``x``, of its type, without a graph.
 
     Raises:
-        ValueError: no matrix, not finite, ``k`` not among the other points, no such device.
-        TypeError: ``x`` is no dense float32 or float64 tensor, ``k`` or ``chunk`` no integer.
+        ValueError: neither float32 nor float64, no matrix, not finite, ``k`` or fewer points, no such device.
+        TypeError: ``x`` is no dense tensor, ``k`` or ``chunk`` no integer.
     """
     _check(x, k, chunk)
     target = resolve_device(device, like=x)
@@ -86,8 +86,7 @@ def _check(x: object, k: object, chunk: object) -> None:
     if not isinstance(x, Tensor) or x.layout != torch.strided:
         actual = x.layout if isinstance(x, Tensor) else type(x).__name__
         reject(_OPERATION, "x", "a dense tensor", actual, kind=TypeError)
-    if x.dtype not in _TOLERANCE:
-        reject(_OPERATION, "x", "float32 or float64", x.dtype, kind=TypeError)
+    require(x.dtype in _TOLERANCE, _OPERATION, "x", "float32 or float64", x.dtype)
     for name, value in (("k", k), ("chunk", chunk)):
         if isinstance(value, bool) or not (isinstance(value, int) or (value is None and name == "chunk")):
             reject(_OPERATION, name, "an integer", repr(value), kind=TypeError)
@@ -152,7 +151,9 @@ class _Search:
             here = (rows >= start) & (rows < start + len(others))
             bounds[here, rows[here] - start] = math.inf
             values, columns = _smallest(bounds, self.n_candidates)
-            best, order = torch.cat((best, values), 1).topk(min(self.n_candidates, start + len(others)), 1, largest=False)
+            best, order = torch.cat((best, values), 1).topk(
+                min(self.n_candidates, start + len(others)), 1, largest=False
+            )
             which = torch.cat((which, columns + start), 1).gather(1, order)
         lower = (best + own.square().sum(1, keepdim=True) * (1 - share)).to(self.wide)
         squares = self._squared_distances(rows, which)
@@ -230,14 +231,14 @@ def _smallest(values: Float[Tensor, "rows columns"], n: int) -> tuple[Tensor, Te
 def _cache_file(points: Float[Tensor, "points features"], k: int, folder: Path) -> Path:
     array = np.ascontiguousarray(points.cpu().numpy())
     digest = hashlib.sha256(f"neighbour distances 1, {array.shape} {array.dtype}, k={k}\n".encode())
-    digest.update(array.reshape(-1).view(np.uint8))
+    digest.update(array.data)
     return folder / f"neighbours-{digest.hexdigest()}.npz"
 
 
 def _read(file: Path, points: Float[Tensor, "points features"]) -> Tensor | None:
     """Return what a file of the cache holds, or nothing if it is not there or not what it should be."""
     try:
-        with np.load(file, allow_pickle=False) as held:
+        with open(file, "rb") as handle, np.load(handle, allow_pickle=False) as held:
             distances, key = held["distances"], held["key"]
     # What a damaged archive raises depends on where the damage is.
     except (OSError, ValueError, KeyError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile):
