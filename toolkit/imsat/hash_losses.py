@@ -89,7 +89,8 @@ def bernoulli_divergence(
 ) -> Float[Tensor, " batch"]:
     """Return KL(s ‖ s′) from each point's bits to those at its perturbed place, summed over the bits.
 
-    With the clean bits as constants it has the gradient of the cross entropy, and a floor of 0. Small divergences keep their relative precision, so that a first step away from 0 still has a direction in float32.
+    With the clean bits as constants it has the gradient of the cross entropy, and a floor of 0. Small divergences keep
+    their relative precision, so that a first step away from 0 still has a direction in float32.
 
     Args:
         clean_logits: of the points.
@@ -105,7 +106,7 @@ def bernoulli_divergence(
     check_logits(perturbed_logits, "bernoulli_divergence", "perturbed_logits", least_points=0)
     expected, actual = ((tuple(given.shape), given.dtype) for given in (clean_logits, perturbed_logits))
     require(expected == actual, "bernoulli_divergence", "perturbed_logits", f"as clean_logits: {expected}", actual)
-    # Name the likelier value of each clean bit 0: s <= 1/2 has digits to spare. A sign is smooth here, where abs is not.
+    # The likelier value of each clean bit is called 0: s <= 1/2 has digits to spare. Signs are smooth here, abs is not.
     sign = torch.where(clean_logits > 0, -1.0, 1.0).to(clean_logits)
     clean, perturbed = sign * clean_logits, sign * perturbed_logits
     share = torch.sigmoid(clean)
