@@ -1,5 +1,7 @@
 """The first questions of the lessons: asked without their answer, and answered when a choice is made."""
 
+import torch
+
 from toolkit.estimators import RAM, LeaveOneOut, exact_variance
 from toolkit.experiments.small_tapes import Design
 from toolkit.explorers import predictions
@@ -7,6 +9,7 @@ from toolkit.explorers.coin_objectives import coin_problem
 from toolkit.explorers.first_training import train
 from toolkit.explorers.sbn_runs import find_run
 from toolkit.explorers.tape_designs import recorded_study, recorded_timings
+from toolkit.imsat import mutual_information
 
 
 def test_start_here_is_right_by_the_training_itself():
@@ -43,3 +46,11 @@ def test_sigmoid_belief_networks_is_right_by_the_recorded_runs():
     assert 1 < found["RAM"]["test bound"].mean - found["LR"]["test bound"].mean < 2
     ratio = found["LR"]["fixed variance"].mean / found["RAM"]["fixed variance"].mean
     assert 1_000 < ratio < 10_000
+
+
+def test_clusters_without_labels_is_right_for_any_certain_and_equal_clusters():
+    assert predictions.clusters_without_labels().answer == "both the same"
+    halves = torch.arange(200) < 100
+    stripes = torch.arange(200) // 20 % 2 == 0
+    logits = [40 * torch.stack([one, ~one], 1).double() for one in (halves, stripes)]
+    assert mutual_information(logits[0]).item() == mutual_information(logits[1]).item()
