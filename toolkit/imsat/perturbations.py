@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,7 @@ class Surroundings:
     radii: Float[Tensor, " batch"] | None = None
 
 
+@runtime_checkable
 class Perturbation(Protocol):
     """Moves the points of a batch."""
 

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,7 @@ class Terms:
     parts: dict[str, Tensor]
 
 
+@runtime_checkable
 class Information(Protocol):
     """The part of the loss that wants information: its loss falls when the outputs say more about the points."""
 
