@@ -11,6 +11,7 @@ import os
 import warnings
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,12 +25,14 @@ from toolkit.core.progress import progress_bar
 
 _OPERATION = "neighbour_distances"
 # Candidates beyond k: with them, the k nearest of most points are sure after the first pass.
-_EXTRA = 16
+_EXTRA = 8
 # Candidates are searched in groups: the best few lie in the groups with the best minima.
 _GROUP = 16
-_CHUNK = 1024
+_CHUNK = 2048
 # Numbers in the largest temporary tensor, 32 MB of float32.
 _BUFFER = 1 << 23
+# Between these, no square of a number overflows, or vanishes beside the largest.
+_ORDINARY = (2.0**-40, 2.0**40)
 # Which of two points at the same distance is found does not matter, so their order need not be surer than this.
 _TOLERANCE = {torch.float32: 1e-7, torch.float64: 1e-12}
 
@@ -71,7 +74,7 @@ def neighbour_distances(
         kept = _read(file, points)
         if kept is not None:
             return kept.to(target)
-    distances = _Search(points.to(target), k).run(_CHUNK if chunk is None else chunk)
+    distances = _Search(points.to(target), k).run(chunk)
     if file is not None:
         try:
             with atomic_write(file) as handle:
@@ -112,13 +115,15 @@ class _Search:
         self.wide = points.dtype if points.device.type == "mps" else torch.float64
         self.scale = self._power_of_two()
         self.centre = self._mean()
+        self._squared_lengths: dict[torch.dtype, Tensor] = {}
 
-    def run(self, chunk: int) -> Float[Tensor, " points"]:
+    def run(self, chunk: int | None) -> Float[Tensor, " points"]:
         """Return the distance of every point to its k-th neighbour."""
+        if chunk is None:
+            chunk = max(min(_CHUNK, _BUFFER // max(self.n_features, 8 * self.n_candidates)), 1)
         squares = torch.empty(self.n_points, dtype=self.wide, device=self.points.device)
         with torch.no_grad(), progress_bar(self.n_points, "neighbours", unit="point") as bar:
-            for start in range(0, self.n_points, chunk):
-                rows = torch.arange(start, min(start + chunk, self.n_points), device=self.points.device)
+            for rows in torch.arange(self.n_points, device=self.points.device).split(chunk):
                 squares[rows] = self._squares(rows)
                 bar.update(len(rows))
         return (squares.sqrt_() * self.scale).to(self.points.dtype)
@@ -139,84 +144,108 @@ class _Search:
     def _by_products(self, rows: Int[Tensor, " rows"], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return the squared distances (rows,) found among the likely candidates, and for which rows they are sure."""
         own = self._centred(self.points[rows], dtype)
+        lengths = self._lengths(dtype)
         # |a|² + |b|² − 2ab errs by at most this share of |a|² + |b|²: d roundings in each product, and a few more.
-        unit = torch.finfo(dtype).eps / 2
-        share = (2 * self.n_features + 16) * unit
-        best = torch.full((len(rows), 0), math.inf, dtype=dtype, device=rows.device)
-        which = torch.zeros((len(rows), 0), dtype=torch.long, device=rows.device)
-        width = max(_BUFFER // max(len(rows), self.n_features), 1)
+        info = torch.finfo(dtype)
+        share = (self.n_features + 8) * info.eps
+        best = torch.empty((len(rows), 0), dtype=dtype, device=rows.device)
+        which = torch.empty((len(rows), 0), dtype=torch.long, device=rows.device)
+        width = min(max(_BUFFER // max(len(rows), self.n_features), 1), self.n_points)
+        buffer = torch.empty(len(rows) * width, dtype=dtype, device=rows.device)
         for start in range(0, self.n_points, width):
             others = self._centred(self.points[start : start + width], dtype)
-            bounds = torch.addmm(others.square().sum(1).mul_(1 - share), own, others.T, alpha=-2)
+            bounds = buffer[: len(rows) * len(others)].view(len(rows), len(others))
+            torch.addmm(lengths[start : start + width] * (1 - share), own, others.T, alpha=-2, out=bounds)
             here = (rows >= start) & (rows < start + len(others))
             bounds[here, rows[here] - start] = math.inf
             values, columns = _smallest(bounds, self.n_candidates)
-            best, order = torch.cat((best, values), 1).topk(
-                min(self.n_candidates, start + len(others)), 1, largest=False
-            )
-            which = torch.cat((which, columns + start), 1).gather(1, order)
-        lower = (best + own.square().sum(1, keepdim=True) * (1 - share)).to(self.wide)
+            best, which = torch.cat((best, values), 1), torch.cat((which, columns + start), 1)
+            best, order = best.topk(min(self.n_candidates, best.shape[1]), 1, largest=False)
+            which = which.gather(1, order)
+        lower = best + (lengths[rows, None] * (1 - share) - 8 * self.n_features * info.tiny)
         squares = self._squared_distances(rows, which)
         kth = squares.kthvalue(self.k, 1).values
         if self.n_candidates == self.n_points - 1:
             return kth, torch.ones_like(rows, dtype=torch.bool)
-        sure = (kth == 0) | (lower[:, -1] >= kth * (1 - _TOLERANCE[self.points.dtype]))
-        # Products in reduced precision (TF32, say) break the bound, and show it here.
-        sure &= (lower <= squares * (1 + share) + share).all()
+        sure = (kth == 0) | (lower[:, -1].to(self.wide) >= kth * (1 - _TOLERANCE[self.points.dtype]))
+        # Products in reduced precision (TF32, say) break the bounds, and show it here.
+        sure &= (lower <= squares * (1 + 8 * torch.finfo(self.points.dtype).eps)).all()
         return kth, sure
 
     def _by_differences(self, rows: Int[Tensor, " rows"]) -> Float[Tensor, " rows"]:
         """Return the squared distances (rows,), having computed those to every point by differences."""
-        result = torch.empty(len(rows), dtype=self.wide, device=rows.device)
-        width = max(_BUFFER // 2 // max(self.n_features, 1), 1)
-        for position, row in enumerate(rows.tolist()):
-            best = torch.empty(0, dtype=self.wide, device=rows.device)
-            for start in range(0, self.n_points, width):
-                there = torch.arange(start, min(start + width, self.n_points), device=rows.device)
-                squares = self._squared_distances(rows[position, None], there[there != row][None])[0]
-                best = torch.cat((best, squares))
-                best = best.topk(min(self.k, len(best)), largest=False).values
-            result[position] = best.max()
-        return result
+        best = torch.empty((len(rows), 0), dtype=self.wide, device=rows.device)
+        own = self._scaled(self.points[rows])
+        width = max(_BUFFER // 4 // max(len(rows), self.n_features), 1)
+        for start in range(0, self.n_points, width):
+            others = self._scaled(self.points[start : start + width])
+            distances = torch.cdist(own, others, compute_mode="donot_use_mm_for_euclid_dist")
+            here = (rows >= start) & (rows < start + len(others))
+            distances[here, rows[here] - start] = math.inf
+            best = torch.cat((best, _smallest(distances, self.k).values), 1)
+            best = _smallest(best, self.k).values
+        return best.amax(1).square()
 
     def _squared_distances(
         self, rows: Int[Tensor, " rows"], others: Int[Tensor, "rows others"]
     ) -> Float[Tensor, "rows others"]:
         """Return the squared distances between points and those named for each, by differences, in units of scale²."""
         result = torch.empty(others.shape, dtype=self.wide, device=rows.device)
-        step = max(_BUFFER // 4 // max(others.shape[1] * self.n_features, 1), 1)
+        columns = max(_BUFFER // 4 // max(self.n_features, 1), 1)
+        step = max(columns // others.shape[1], 1)
         for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            difference = self.points[others[part]].sub_(self.points[rows[part], None]).mul_(1 / self.scale)
-            result[part] = difference.to(self.wide).square_().sum(-1)
+            own = self.points[rows[start : start + step], None]
+            for first in range(0, others.shape[1], columns):
+                part = slice(start, start + step), slice(first, first + columns)
+                difference = self._scaled(self.points[others[part]].sub_(own))
+                result[part] = difference.square_().sum(-1)
         return result
+
+    def _scaled(self, numbers: Float[Tensor, "..."], dtype: torch.dtype | None = None) -> Float[Tensor, "..."]:
+        """Return a copy in units of ``scale``, in the widest type unless told otherwise."""
+        copy = numbers.to(self.wide if dtype is None else dtype, copy=True)
+        return copy if self.scale == 1 else copy.mul_(1 / self.scale)
 
     def _centred(self, block: Float[Tensor, "rows features"], dtype: torch.dtype) -> Float[Tensor, "rows features"]:
         """Return points about the centre in units of ``scale``: the products of small numbers lose less."""
-        return (block.to(dtype) * (1 / self.scale)).sub_(self.centre.to(dtype))
+        return self._scaled(block, dtype).sub_(self.centre.to(dtype))
+
+    def _lengths(self, dtype: torch.dtype) -> Float[Tensor, " points"]:
+        """Return |b|² of each point about the centre."""
+        if dtype not in self._squared_lengths:
+            blocks = self.points.split(max(_BUFFER // 4 // max(self.n_features, 1), 1))
+            squares = [self._centred(block, dtype).square_().sum(1) for block in blocks]
+            self._squared_lengths[dtype] = torch.cat(squares)
+        return self._squared_lengths[dtype]
 
     def _power_of_two(self) -> float:
-        """Return what brings the largest number near 1, so that no square overflows; a power of 2 rounds nothing."""
+        """Return what brings the largest number near 1 if it is far from it; a power of 2 rounds nothing."""
         if not self.points.numel():
             return 1.0
         largest = max(abs(float(extreme)) for extreme in torch.aminmax(self.points))
+        if largest == 0 or _ORDINARY[0] <= largest <= _ORDINARY[1]:
+            return 1.0
         limit = 125 if self.points.dtype == torch.float32 else 1021
-        return 2.0 ** min(max(math.frexp(largest)[1], -limit), limit) if largest else 1.0
+        return 2.0 ** min(max(math.frexp(largest)[1], -limit), limit)
 
     def _mean(self) -> Float[Tensor, " features"]:
         total = torch.zeros(self.n_features, dtype=self.wide, device=self.points.device)
-        width = max(_BUFFER // 2 // max(self.n_features, 1), 1)
-        for block in self.points.split(width):
-            total += (block * (1 / self.scale)).sum(0, dtype=self.wide)
+        for block in self.points.split(max(_BUFFER // 4 // max(self.n_features, 1), 1)):
+            total += self._scaled(block).sum(0)
         return total / self.n_points
 
 
-def _smallest(values: Float[Tensor, "rows columns"], n: int) -> tuple[Tensor, Tensor]:
-    """Return the ``n`` smallest values of each row (all, if there are fewer) and their columns."""
+class _Smallest(NamedTuple):
+    values: Tensor
+    columns: Tensor
+
+
+def _smallest(values: Float[Tensor, "rows columns"], n: int) -> _Smallest:
+    """Return the ``n`` smallest values of each row (all, if there are fewer) and their columns, both (rows, n)."""
     rows, columns = values.shape
     n_groups = columns // _GROUP
     if n_groups <= 2 * n:
-        return values.topk(min(n, columns), 1, largest=False)
+        return _Smallest(*values.topk(min(n, columns), 1, largest=False))
     whole = n_groups * _GROUP
     # Members of a group lie n_groups apart, so that the minima are taken along memory.
     grouped = values[:, :whole].view(rows, _GROUP, n_groups)
@@ -225,7 +254,7 @@ def _smallest(values: Float[Tensor, "rows columns"], n: int) -> tuple[Tensor, Te
     rest = torch.arange(whole, columns, device=values.device).expand(rows, -1)
     candidates = torch.cat((members, rest), 1)
     found, order = values.gather(1, candidates).topk(n, 1, largest=False)
-    return found, candidates.gather(1, order)
+    return _Smallest(found, candidates.gather(1, order))
 
 
 def _cache_file(points: Float[Tensor, "points features"], k: int, folder: Path) -> Path:
