@@ -33,8 +33,8 @@ _RADII = {"10th": 10, "11th": 11, "scrambled": 10}
 class ImsatClusteringConfig(ImagesConfig):
     """What is clustered, and how.
 
-    Left open, the hidden layers are 200-200 on digits, else 400-400, 1200-1200 at paper scale; there are 20 or 60 epochs
-    on digits, else 5 or 20, 50 at paper scale.
+    Left open, the hidden layers are 200-200 on digits, else 400-400, 1200-1200 at paper scale; there are 20 or 60
+    epochs on digits, else 5 or 20, 50 at paper scale.
     """
 
     seeds: tuple[int, ...] = by_scale(quick=(0, 1, 2), laptop=tuple(range(10)), paper=(0, 1, 2, 3, 4))

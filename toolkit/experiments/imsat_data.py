@@ -135,7 +135,12 @@ def original_order(n_training: int, labels: Int[Tensor, " points"]) -> Int[Tenso
 
     Returns:
         For each row of that file the point that it is about.
+
+    Raises:
+        ValueError: more training images than points.
     """
+    expected = f"from 0 to the {len(labels)} points"
+    require(0 <= n_training <= len(labels), "original_order", "n_training", expected, n_training)
     first = labels[:n_training].sort(stable=True).indices
     return torch.cat([first, n_training + labels[n_training:].sort(stable=True).indices])
 

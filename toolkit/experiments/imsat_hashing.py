@@ -83,9 +83,11 @@ class ImsatHashingConfig(ImagesConfig):
         self.check_choice("protocol", "held-out", "official")
         for field, least in (("n_bits", 1), ("queries_per_class", 1), ("alpha", 0), ("random_alpha", 0), ("lam", 0)):
             self.check_least(field, least)
-        methods = tuple(part.strip() for given in self.methods for part in given.split(",") if part.strip())
-        unknown = [method for method in methods if method not in METHODS]
+        folded = {method.casefold(): method for method in METHODS}
+        given = [part.strip() for names in self.methods for part in names.split(",") if part.strip()]
+        unknown = [part for part in given if part.casefold() not in folded]
         require(not unknown, name, "methods", f"among {', '.join(METHODS)}", unknown)
+        methods = tuple(folded[part.casefold()] for part in given)
         require(0 < len(methods) == len(set(methods)), name, "methods", "one or more, each once", methods)
         object.__setattr__(self, "methods", methods)
 

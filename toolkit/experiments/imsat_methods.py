@@ -1,6 +1,5 @@
 """The clustering methods that the study of IMSAT compares, by the names of its tables."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,22 +93,22 @@ METHODS = (
     Method("VAT-11th", "IMSAT (VAT), distances to the 11th neighbour", ("vat",), radii="11th"),
     Method("VAT-scrambled", "IMSAT (VAT), distances of other images", ("vat",), radii="scrambled"),
 )
-_BY_NAME = {method.name: method for method in METHODS}
+_BY_NAME = {method.name.casefold(): method for method in METHODS}
 
 
 def find_method(name: str) -> Method:
-    """Return a method by name.
+    """Return a method by name, in capitals or not.
 
     Raises:
-        ValueError: there is none; the message names the nearest ones.
+        ValueError: there is none; the message names them.
     """
-    if name not in _BY_NAME:
-        near = difflib.get_close_matches(name, _BY_NAME, n=3, cutoff=0.4)
-        hint = f" (nearest: {', '.join(near)})" if near else ""
-        raise argument_error("imsat-clustering", "methods", f"among {', '.join(_BY_NAME)}", f"{name!r}{hint}")
-    return _BY_NAME[name]
+    folded = name.strip().casefold()
+    if folded not in _BY_NAME:
+        expected = f"among {', '.join(method.name for method in METHODS)}"
+        raise argument_error("ImsatClusteringConfig", "methods", expected, repr(name))
+    return _BY_NAME[folded]
 
 
 def parse_methods(names: Sequence[str]) -> tuple[str, ...]:
     """Return the names one by one, given one by one or joined with commas, each checked."""
-    return tuple(find_method(part.strip()).name for name in names for part in name.split(",") if part.strip())
+    return tuple(find_method(part).name for name in names for part in name.split(",") if part.strip())
