@@ -89,8 +89,8 @@ def bernoulli_divergence(
 ) -> Float[Tensor, " batch"]:
     """Return KL(s ‖ s′) from each point's bits to those at its perturbed place, summed over the bits.
 
-    With the clean bits as constants it has the gradient of the cross entropy, and a floor of 0. Small divergences keep
-    their relative precision, so that a first step away from 0 still has a direction in float32.
+    With the clean bits as constants it has the gradient of the cross entropy, and a floor of 0. A change δ of a
+    logit loses a share of about ε/δ of its value to rounding, where a difference of logarithms would lose ε/δ².
 
     Args:
         clean_logits: of the points.
