@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.core.errors import argument_error
+from toolkit.imsat.affine import AffineAugmentation
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,6 @@ class Method:
         own = random and not self.same_epsilon
         perturbations: list[Any] = [name for name in self.perturbations if name != "affine"]
         if "affine" in self.perturbations:
-            from toolkit.imsat.affine import AffineAugmentation
-
             perturbations.append(AffineAugmentation(image_shape=image_shape, shift=min(image_shape) / 14, fill=-1.0))
         return {
             "perturbation": tuple(perturbations),
