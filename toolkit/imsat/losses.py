@@ -6,6 +6,7 @@ prediction is the marginal, and gradients flow through it. The same quantities f
 
 import math
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,7 +29,7 @@ def marginal_entropy(logits: Float[Tensor, "batch clusters"]) -> Float[Tensor, "
         ValueError: no points.
     """
     log_marginal = _log_marginal(logits, "marginal_entropy")
-    return -(log_marginal.exp() * log_marginal).sum()
+    return -_expectation(log_marginal, log_marginal)
 
 
 def conditional_entropy(logits: Float[Tensor, "batch clusters"]) -> Float[Tensor, ""]:
@@ -45,7 +46,7 @@ def conditional_entropy(logits: Float[Tensor, "batch clusters"]) -> Float[Tensor
     """
     _check(logits, "conditional_entropy")
     log_probabilities = logits.log_softmax(1)
-    return -(log_probabilities.exp() * log_probabilities).sum(1).mean()
+    return -_expectation(log_probabilities, log_probabilities).mean()
 
 
 def mutual_information(logits: Float[Tensor, "batch clusters"]) -> Float[Tensor, ""]:
@@ -83,12 +84,12 @@ def marginal_divergence(
     """
     log_marginal = _log_marginal(logits, "marginal_divergence")
     if prior is None:
-        return math.log(logits.shape[1]) + (log_marginal.exp() * log_marginal).sum()
+        return math.log(logits.shape[1]) + _expectation(log_marginal, log_marginal)
     require(len(prior) == logits.shape[1], "marginal_divergence", "prior", f"{logits.shape[1]} shares", len(prior))
     fine = bool((prior >= 0).all() and prior.isfinite().all() and prior.sum() > 0)
     require(fine, "marginal_divergence", "prior", "finite shares >= 0, not all 0", prior.tolist())
     log_prior = (prior / prior.sum()).to(logits).log()
-    return (log_marginal.exp() * (log_marginal - log_prior)).sum()
+    return _expectation(log_marginal, log_marginal - log_prior)
 
 
 def divergence(
@@ -106,12 +107,20 @@ def divergence(
         A number of at least 0 for each point.
     """
     log_clean = clean_logits.log_softmax(1)
-    return (log_clean.exp() * (log_clean - perturbed_logits.log_softmax(1))).sum(1)
+    return _expectation(log_clean, log_clean - perturbed_logits.log_softmax(1))
 
 
 def _log_marginal(logits: Float[Tensor, "batch clusters"], operation: str) -> Float[Tensor, " clusters"]:
     _check(logits, operation)
     return logits.log_softmax(1).logsumexp(0) - math.log(len(logits))
+
+
+def _expectation(
+    log_probabilities: Float[Tensor, "*batch clusters"], values: Float[Tensor, "*batch clusters"]
+) -> Float[Tensor, "*batch"]:
+    """Return ``Σ_k p_k v_k``, to which a cluster of probability 0 adds nothing, be its value infinite."""
+    probabilities = log_probabilities.exp()
+    return (probabilities * torch.where(probabilities == 0, 0, values)).sum(-1)
 
 
 def _check(logits: Float[Tensor, "batch clusters"], operation: str) -> None:
