@@ -1,30 +1,35 @@
 """What the two estimators share: parameters, fitting, restarts and predictions."""
 
 import copy
+import math
 import os
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from jaxtyping import Float
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from toolkit.core.devices import resolve_device, resolve_generator
 from toolkit.core.errors import reject, require
 from toolkit.core.history import History
-from toolkit.imsat.models import Initialization, network
+from toolkit.imsat.models import SCALES, Initialization, network, squared_weights
 from toolkit.imsat.neighbours import neighbour_distances
+from toolkit.imsat.parameters import check_choice, check_integer, check_number
 from toolkit.imsat.perturbations import (
     Augmentation,
     Perturbation,
     RandomPerturbation,
     VirtualAdversarial,
 )
+from toolkit.imsat.randomness import draw_seeds, global_generators_kept
 from toolkit.imsat.training import Information, Training, predict_logits, self_augmented_loss
 
 PerturbationLike = Perturbation | Callable[[Tensor, torch.Generator], Tensor] | str | None
@@ -32,7 +37,7 @@ _ALPHA = {"vat": 0.25, "rpt": 2.0}
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-class SelfAugmentedEstimator(BaseEstimator):
+class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The part of :class:`IMSAT` and :class:`IMSATHash` that does not depend on what the outputs mean."""
 
     # Set by the subclasses' constructors, which scikit-learn wants to spell out every parameter.
@@ -56,6 +61,7 @@ class SelfAugmentedEstimator(BaseEstimator):
     device: str | None
     dtype: str
     cache: str | os.PathLike[str] | None
+    network_: nn.Module
 
     def fit(
         self,
@@ -86,21 +92,20 @@ class SelfAugmentedEstimator(BaseEstimator):
 
         Raises:
             ValueError, TypeError: bad parameters or points.
+            FloatingPointError: training left the finite numbers.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, reset=not self._goes_on())
+        going_on = self.network_ if self.warm_start and hasattr(self, "network_") else None
+        inputs = self._points(X, ensure_min_samples=2, reset=going_on is None)
         self._check_parameters()
-        device = resolve_device(self.device)
-        inputs = torch.as_tensor(X, dtype=_DTYPES[self.dtype], device=device)
         perturbations = self._perturbations()
         distances = self._radii(inputs, radii, perturbations)
-        random = check_random_state(self.random_state)
-        best: float | None = None
-        kept: tuple[nn.Module, History, Training] | None = None
-        for restart in range(self.n_init):
-            seed = int(random.randint(np.iinfo(np.int32).max))
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                torch.manual_seed(seed)  # for layers that draw from the global generator, such as dropout
-                training = self._training(inputs, perturbations, distances, resolve_generator(seed=seed))
+        seeds = draw_seeds(type(self).__name__, self.random_state, self.n_init)
+        best: tuple[float, Training, History] | None = None
+        for restart, seed in enumerate(seeds):
+            with global_generators_kept(inputs.device, seed):
+                generator = resolve_generator(seed=seed)
+                training = self._training(self._network(inputs, going_on, generator), inputs, perturbations, generator)
+                training.radii = distances
                 self.network_ = training.network
                 history = training.run(
                     self.epochs * training.per_epoch,
@@ -111,14 +116,16 @@ class SelfAugmentedEstimator(BaseEstimator):
                     description=type(self).__name__ if self.n_init == 1 else f"start {restart + 1} of {self.n_init}",
                 )
                 loss = self._full_loss(training, seed)
-            if kept is None or best is None or loss < best:
-                best, kept = loss, (training.network, history, training)
+            if best is None or loss < best[0] or math.isnan(best[0]):
+                best = loss, training, history
             if history.interrupted:
                 break
-        assert kept is not None and best is not None
-        self.network_, self.history_, self.loss_ = kept[0], kept[1], best
+        assert best is not None
+        self.loss_, training = best[0], best[1]
+        self.network_, self.history_ = training.network, replace(best[2], interrupted=history.interrupted)
         self.n_iter_ = self.history_.n_steps
-        self._finish(kept[2], inputs)
+        self._check_finite(inputs)
+        self._finish(training, inputs)
         return self
 
     def logits(self, X: Any) -> np.ndarray:
@@ -132,49 +139,75 @@ class SelfAugmentedEstimator(BaseEstimator):
         """
         return self._logits(X).cpu().numpy()
 
-    def _goes_on(self) -> bool:
-        return bool(self.warm_start) and hasattr(self, "network_")
+    @property
+    def _n_features_out(self) -> int:
+        """What scikit-learn's names of the outputs count."""
+        return self._n_outputs()
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _points(self, X: Any, **checks: Any) -> Float[Tensor, "points features"]:
+        """Return the points as a tensor where the network is, or will be."""
+        if isinstance(X, Tensor):
+            X = X.detach().to("cpu", torch.float64 if X.dtype == torch.bfloat16 else None).numpy()
+        X = validate_data(self, X, dtype=[np.float64, np.float32], **checks)
+        if "ensure_min_samples" in checks:
+            check_choice(type(self).__name__, "dtype", self.dtype, _DTYPES)
+            dtype, device = _DTYPES[self.dtype], resolve_device(self.device)
+        else:
+            like = next(self.network_.parameters())
+            dtype, device = like.dtype, like.device
+        points = torch.tensor(X, dtype=dtype, device=device)
+        if not points.isfinite().all():
+            expected = f"numbers up to {torch.finfo(dtype).max:.3g}, the largest of {dtype}"
+            reject(type(self).__name__, "X", expected, f"up to {np.abs(X).max():.3g}")
+        return points
 
     def _training(
-        self, inputs: Tensor, perturbations: Sequence[Perturbation], radii: Tensor | None, generator: torch.Generator
+        self, network: nn.Module, inputs: Tensor, perturbations: Sequence[Perturbation], generator: torch.Generator
     ) -> Training:
         return Training(
-            network=self._network(inputs, generator),
+            network=network,
             inputs=inputs,
             information=self._information(inputs),
             perturbations=perturbations,
             generator=generator,
             lam=self.lam,
             weight_decay=self.weight_decay,
-            radii=radii,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
         )
 
-    def _network(self, inputs: Tensor, generator: torch.Generator) -> nn.Module:
+    def _network(self, inputs: Tensor, going_on: nn.Module | None, generator: torch.Generator) -> nn.Module:
         n_outputs = self._n_outputs()
-        if self._goes_on():
-            made = copy.deepcopy(self.network_)
-        elif self.network is not None:
-            made = copy.deepcopy(self.network)
-        else:
-            sizes = tuple(self.hidden)
-            made = network(
+        name = type(self).__name__
+        given = self.network if going_on is None else going_on
+        if given is None:
+            sizes = tuple(int(units) for units in self.hidden)
+            made: nn.Module = network(
                 inputs.shape[1], n_outputs, hidden=sizes, initialization=self.initialization, generator=generator
             )
+        else:
+            made = copy.deepcopy(given)
         made = made.to(device=inputs.device, dtype=inputs.dtype)
         try:
             logits = predict_logits(made, inputs[:2])
-        except RuntimeError as error:
-            expected = f"a module that takes {inputs.shape[1]} features"
-            reject(type(self).__name__, "network", expected, str(error).splitlines()[0])
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+            problem = (str(error).splitlines() or [type(error).__name__])[0]
+            reject(name, "network", f"a module that takes {inputs.shape[1]} features and gives logits", problem)
         expected = f"a module with {n_outputs} outputs for a point"
-        require(logits.shape == (2, n_outputs), type(self).__name__, "network", expected, tuple(logits.shape[1:]))
+        require(logits.shape == (2, n_outputs), name, "network", expected, tuple(logits.shape[1:]))
+        trained = any(parameter.requires_grad for parameter in made.parameters())
+        require(trained, name, "network", "a module with parameters to train", "none that requires a gradient")
         return made
 
     def _perturbations(self) -> tuple[Perturbation, ...]:
-        several = isinstance(self.perturbation, (list, tuple))
-        return tuple(self._perturbation(one) for one in (self.perturbation if several else [self.perturbation]) if one)  # type: ignore[union-attr]
+        several = self.perturbation if isinstance(self.perturbation, (list, tuple)) else [self.perturbation]
+        return tuple(self._perturbation(one) for one in several if one is not None)
 
     def _perturbation(self, one: Any) -> Perturbation:
         name = type(self).__name__
@@ -184,14 +217,21 @@ class SelfAugmentedEstimator(BaseEstimator):
             if one == "rpt":
                 return RandomPerturbation(alpha, self.epsilon)
             return VirtualAdversarial(alpha, self.epsilon, self.xi, self.power_iterations)
-        if not callable(one):
+        if not callable(one) or isinstance(one, type):
             reject(name, "perturbation", "'vat', 'rpt', None or a callable", repr(one), kind=TypeError)
         return one if hasattr(one, "needs_radii") else Augmentation(one)
 
     def _radii(self, inputs: Tensor, radii: Any, perturbations: Sequence[Perturbation]) -> Tensor | None:
         if radii is not None:
-            given = torch.as_tensor(np.asarray(radii), dtype=inputs.dtype, device=inputs.device)
             expected = f"one distance >= 0 for each of the {len(inputs)} points"
+            try:
+                given = torch.as_tensor(
+                    radii if isinstance(radii, Tensor) else np.asarray(radii, dtype=np.float64),
+                    dtype=inputs.dtype,
+                    device=inputs.device,
+                ).detach()
+            except (TypeError, ValueError):
+                reject(type(self).__name__, "radii", expected, type(radii).__name__, kind=TypeError)
             require(given.shape == (len(inputs),), type(self).__name__, "radii", expected, tuple(given.shape))
             fine = bool((given >= 0).all() and given.isfinite().all())
             require(fine, type(self).__name__, "radii", expected, "negative, infinite or NaN ones")
@@ -218,30 +258,47 @@ class SelfAugmentedEstimator(BaseEstimator):
             changed += float(terms.parts["self-augmentation"]) * len(chosen) / n
         with torch.no_grad():
             information = training.information(predict_logits(training.network, training.inputs))
-        return changed + training.lam * float(information.loss)
+            decay = training.weight_decay * float(squared_weights(training.network)) if training.weight_decay else 0.0
+        return changed + training.lam * float(information.loss) + decay
 
     def _check_parameters(self) -> None:
         name = type(self).__name__
         least = {"n_neighbors": 1, "power_iterations": 1, "batch_size": 2, "epochs": 1, "n_init": 1}
         for parameter, smallest in least.items():
-            value = getattr(self, parameter)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                reject(name, parameter, f"an integer >= {smallest}", repr(value), kind=TypeError)
-            require(bool(value >= smallest), name, parameter, f">= {smallest}", value)
+            check_integer(name, parameter, getattr(self, parameter), smallest)
         for parameter in ("lam", "weight_decay"):
-            require(
-                0 <= getattr(self, parameter) < np.inf, name, parameter, ">= 0 and finite", getattr(self, parameter)
-            )
-        require(0 < self.learning_rate < np.inf, name, "learning_rate", "> 0 and finite", self.learning_rate)
-        require(self.dtype in _DTYPES, name, "dtype", " or ".join(_DTYPES), repr(self.dtype))
+            check_number(name, parameter, getattr(self, parameter))
+        for parameter in ("alpha", "epsilon"):
+            check_number(name, parameter, getattr(self, parameter), optional=True)
+        for parameter in ("xi", "learning_rate"):
+            check_number(name, parameter, getattr(self, parameter), positive=True)
         if not (self.network is None or isinstance(self.network, nn.Module)):
             reject(name, "network", "a torch.nn.Module or None", type(self.network).__name__, kind=TypeError)
+        if not (self.cache is None or isinstance(self.cache, (str, os.PathLike))):
+            reject(name, "cache", "a folder or None", repr(self.cache), kind=TypeError)
+        if self.network is None:
+            check_choice(name, "initialization", self.initialization, SCALES)
+            if isinstance(self.hidden, str) or not isinstance(self.hidden, Iterable):
+                reject(
+                    name, "hidden", "units of each hidden layer, such as (400, 400)", repr(self.hidden), kind=TypeError
+                )
+            for units in self.hidden:
+                check_integer(name, "hidden", units, 1)
+
+    def _check_finite(self, inputs: Tensor) -> None:
+        # Infinite running variances make every prediction the same without making the loss infinite.
+        tensors = [*self.network_.parameters(), *self.network_.buffers()]
+        if math.isfinite(self.loss_) and all(bool(tensor.isfinite().all()) for tensor in tensors):
+            return
+        raise FloatingPointError(
+            f"{type(self).__name__}.fit: infinite or NaN numbers after {self.n_iter_} steps (loss {self.loss_:.3g})\n"
+            f"  features lie between {float(inputs.min()):.3g} and {float(inputs.max()):.3g}; scale them to about 1, or"
+            f" try a lower learning_rate than {self.learning_rate:g}"
+        )
 
     def _logits(self, X: Any) -> Tensor:
         check_is_fitted(self, "network_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        like = next(self.network_.parameters())
-        return predict_logits(self.network_, torch.as_tensor(X, dtype=like.dtype, device=like.device))
+        return predict_logits(self.network_, self._points(X, reset=False))
 
     def _n_outputs(self) -> int:
         raise NotImplementedError
@@ -257,4 +314,4 @@ def warn_unconverged(message: str) -> None:
     """Warn as scikit-learn does."""
     from sklearn.exceptions import ConvergenceWarning
 
-    warnings.warn(message, ConvergenceWarning, stacklevel=3)
+    warnings.warn(message, ConvergenceWarning, stacklevel=4)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from toolkit.core.errors import reject, require
 from toolkit.imsat.base import PerturbationLike, SelfAugmentedEstimator, warn_unconverged
 from toolkit.imsat.models import Initialization
+from toolkit.imsat.parameters import check_integer, check_number
 from toolkit.imsat.training import ClusterInformation, GrowingPenalty, Training, predict_logits
 
 
@@ -33,7 +34,7 @@ class IMSAT(ClusterMixin, SelfAugmentedEstimator):
             add.
         lam: λ, weight of the information.
         mu: μ, weight of equal sizes; ``"penalty"``: 1, doubled after each pass over the data on which
-            KL(p̄ ‖ q) > δ · H(q).
+            KL(p̄ ‖ q) > δ · H(q); a warm start goes on from the last μ.
         delta: δ, for ``mu="penalty"``.
         prior: q, expected shares or sizes of the clusters; default: equal.
         alpha: α, ε of a point in units of its distance to the k-th neighbour; default: 0.25 for VAT, 2 for RPT.
@@ -161,39 +162,47 @@ class IMSAT(ClusterMixin, SelfAugmentedEstimator):
         """Return p(y|x), the soft assignment, as features for a next step of a pipeline."""
         return self.predict_proba(X)
 
-    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Fit and return the soft assignments of the training points."""
-        return self.fit(X).predict_proba(X)
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if isinstance(self.n_clusters, bool) or not isinstance(self.n_clusters, (int, np.integer)):
-            reject("IMSAT", "n_clusters", "an integer >= 1", repr(self.n_clusters), kind=TypeError)
-        require(self.n_clusters >= 1, "IMSAT", "n_clusters", ">= 1", self.n_clusters)
+        check_integer("IMSAT", "n_clusters", self.n_clusters, 1)
         if isinstance(self.mu, str):
-            require(self.mu == "penalty", "IMSAT", "mu", "a number >= 0 or 'penalty'", repr(self.mu))
+            require(self.mu == "penalty", "IMSAT", "mu", "a finite number >= 0 or 'penalty'", repr(self.mu))
         else:
-            require(0 <= self.mu < np.inf, "IMSAT", "mu", "a number >= 0 or 'penalty'", self.mu)
-        require(self.delta > 0, "IMSAT", "delta", "> 0", self.delta)
+            check_number("IMSAT", "mu", self.mu)
+        check_number("IMSAT", "delta", self.delta, positive=True)
+        if self.prior is not None:
+            self._shares()
+
+    def _shares(self) -> np.ndarray:
+        """Return the expected shares of the clusters."""
+        expected = f"{self.n_clusters} finite shares > 0, one for each cluster (for fewer clusters lower n_clusters)"
+        prior = self.prior.detach().cpu() if isinstance(self.prior, Tensor) else self.prior
+        try:
+            shares = np.asarray(prior, dtype=np.float64)
+        except (TypeError, ValueError):
+            reject("IMSAT", "prior", expected, repr(self.prior), kind=TypeError)
+        fine = shares.shape == (self.n_clusters,) and bool((shares > 0).all() and np.isfinite(shares).all())
+        require(fine, "IMSAT", "prior", expected, self.prior)
+        return shares / shares.sum()
 
     def _n_outputs(self) -> int:
         return int(self.n_clusters)
 
     def _information(self, inputs: Tensor) -> ClusterInformation:
-        mu = 1.0 if isinstance(self.mu, str) else float(self.mu)
-        if self.prior is None:
-            return ClusterInformation(mu)
-        prior = torch.as_tensor(np.asarray(self.prior, dtype=np.float64), dtype=inputs.dtype, device=inputs.device)
-        expected = f"{self.n_clusters} finite shares >= 0, not all 0"
-        fine = prior.shape == (self.n_clusters,) and bool((prior >= 0).all() and prior.isfinite().all() and prior.sum())
-        require(fine, "IMSAT", "prior", expected, self.prior)
-        return ClusterInformation(mu, prior / prior.sum())
+        shares = None if self.prior is None else self._shares()
+        if self.mu == "penalty":
+            # In this form losses at different μ compare: without it a larger μ alone would lower them.
+            shares = np.full(self.n_clusters, 1 / self.n_clusters) if shares is None else shares
+        prior = None if shares is None else torch.tensor(shares, dtype=inputs.dtype, device=inputs.device)
+        return ClusterInformation(1.0 if isinstance(self.mu, str) else float(self.mu), prior)
 
     def _training(self, *arguments: Any) -> Training:
         training = super()._training(*arguments)
         if self.mu == "penalty":
             assert isinstance(training.information, ClusterInformation)
             training.growing = GrowingPenalty(training.information, self.delta)
+            if self.warm_start and hasattr(self, "mu_"):
+                training.information.mu = max(1.0, self.mu_)
             training.state["growing"] = training.growing
         return training
 

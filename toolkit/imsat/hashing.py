@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import TransformerMixin
 from torch import Tensor, nn
 
-from toolkit.core.errors import reject, require
+from toolkit.core.errors import require
 from toolkit.imsat.base import PerturbationLike, SelfAugmentedEstimator
 from toolkit.imsat.models import Initialization
+from toolkit.imsat.parameters import check_integer, check_number
 from toolkit.imsat.training import HashInformation, Training, predict_logits
 
 _INTEGER_BITS = 62
 
 
-class IMSATHash(TransformerMixin, SelfAugmentedEstimator):
+class IMSATHash(SelfAugmentedEstimator):
     """Hash codes of D bits from information maximisation and self-augmented training.
 
     A network gives each bit's probability; it is trained on ``R_SAT − λ (Σ_d I(Y_d;X) − c Σ_{d<d′} I(Y_d;Y_d′))``, the
@@ -128,16 +128,14 @@ class IMSATHash(TransformerMixin, SelfAugmentedEstimator):
         require(self.n_bits <= _INTEGER_BITS, "IMSATHash.predict", "n_bits", expected, self.n_bits)
         return _as_integers(self._logits(X))
 
-    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
-        """Fit and return the codes of the training points as integers."""
-        return self.fit(X).predict(X)
+    def fit_predict(self, X: Any, y: Any = None, **parameters: Any) -> np.ndarray:
+        """Fit, with the parameters of :meth:`fit`, and return the codes of the training points as integers."""
+        return self.fit(X, y, **parameters).predict(X)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if isinstance(self.n_bits, bool) or not isinstance(self.n_bits, (int, np.integer)):
-            reject("IMSATHash", "n_bits", "an integer >= 1", repr(self.n_bits), kind=TypeError)
-        require(self.n_bits >= 1, "IMSATHash", "n_bits", ">= 1", self.n_bits)
-        require(0 <= self.pair_weight < np.inf, "IMSATHash", "pair_weight", ">= 0 and finite", self.pair_weight)
+        check_integer("IMSATHash", "n_bits", self.n_bits, 1)
+        check_number("IMSATHash", "pair_weight", self.pair_weight)
 
     def _n_outputs(self) -> int:
         return int(self.n_bits)

@@ -12,7 +12,7 @@ from toolkit.core.devices import resolve_generator
 from toolkit.core.errors import require
 
 Initialization = Literal["small", "official"]
-_SCALES = {"small": (0.1 * math.sqrt(2), 1e-4 * math.sqrt(2)), "official": (math.sqrt(0.1), 0.01)}
+SCALES = {"small": (0.1 * math.sqrt(2), 1e-4 * math.sqrt(2)), "official": (math.sqrt(0.1), 0.01)}
 _EPSILON = 2e-5
 
 
@@ -50,19 +50,19 @@ def network(
     sizes = (n_inputs, *hidden, n_outputs)
     for name, size in (("n_inputs", n_inputs), ("n_outputs", n_outputs), *(("hidden", units) for units in hidden)):
         require(size >= 1, "network", name, ">= 1", size)
-    require(initialization in _SCALES, "network", "initialization", " or ".join(_SCALES), repr(initialization))
+    require(initialization in SCALES, "network", "initialization", " or ".join(SCALES), repr(initialization))
     generator = resolve_generator(generator)
-    inner, last = _SCALES[initialization]
+    inner, last = SCALES[initialization]
     layers: list[nn.Module] = []
     for position, (before, after) in enumerate(itertools.pairwise(sizes)):
-        linear = nn.utils.skip_init(nn.Linear, before, after)
+        linear = nn.utils.skip_init(nn.Linear, before, after, device="cpu")
         final = position == len(hidden)
         with torch.no_grad():
             linear.weight.normal_(0, (last if final else inner) / math.sqrt(before), generator=generator)
             linear.bias.zero_()
         layers.append(linear)
         if not final:
-            layers += [nn.BatchNorm1d(after, eps=_EPSILON, momentum=0.1), nn.ReLU()]
+            layers += [nn.BatchNorm1d(after, eps=_EPSILON, momentum=0.1, device="cpu"), nn.ReLU()]
     return nn.Sequential(*layers)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from toolkit.core.devices import draw_normal
 from toolkit.core.errors import reject, require
+from toolkit.imsat.parameters import check_integer, check_number
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
 
@@ -58,9 +59,8 @@ class _Ball:
     """One ε for all points instead."""
 
     def __post_init__(self) -> None:
-        name = type(self).__name__
-        require(self.alpha >= 0, name, "alpha", ">= 0", self.alpha)
-        require(self.epsilon is None or self.epsilon >= 0, name, "epsilon", ">= 0 or None", self.epsilon)
+        check_number(type(self).__name__, "alpha", self.alpha)
+        check_number(type(self).__name__, "epsilon", self.epsilon, optional=True)
 
     @property
     def needs_radii(self) -> bool:
@@ -117,8 +117,8 @@ class VirtualAdversarial(_Ball):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.xi > 0, "VirtualAdversarial", "xi", "> 0", self.xi)
-        require(self.power_iterations >= 1, "VirtualAdversarial", "power_iterations", ">= 1", self.power_iterations)
+        check_number("VirtualAdversarial", "xi", self.xi, positive=True)
+        check_integer("VirtualAdversarial", "power_iterations", self.power_iterations, 1)
 
     def direction(self, around: Surroundings, generator: torch.Generator) -> Float[Tensor, "batch *features"]:
         """Return a unit vector for each point."""
@@ -127,7 +127,7 @@ class VirtualAdversarial(_Ball):
             with torch.enable_grad():
                 probe = found.requires_grad_()
                 costs = around.divergence(around.logits, around.network(around.inputs + self.xi * probe))
-                (gradient,) = torch.autograd.grad(costs.sum(), probe)
+                (gradient,) = torch.autograd.grad(costs.sum(), probe, materialize_grads=True)
             found = unit(gradient, otherwise=found.detach())
         return found
 
@@ -150,12 +150,12 @@ class Augmentation:
 
     def __call__(self, around: Surroundings, generator: torch.Generator) -> Tensor:
         """Return the moved points."""
-        moved = self.function(around.inputs, generator)
+        moved = self.function(around.inputs.clone(), generator)
         expected = f"a tensor of shape {tuple(around.inputs.shape)}"
         if not isinstance(moved, Tensor):
             reject("Augmentation", "function", expected, type(moved).__name__, kind=TypeError)
         require(moved.shape == around.inputs.shape, "Augmentation", "function", expected, tuple(moved.shape))
-        return moved.detach()
+        return moved.detach().to(around.inputs)
 
 
 def unit(
