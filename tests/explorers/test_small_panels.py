@@ -1,0 +1,47 @@
+"""Small charts: nothing is drawn outside their box, labels are told apart."""
+
+import math
+import re
+
+import pytest
+
+from toolkit.core.svg import Svg
+from toolkit.explorers.small_panels import draw_panel
+from toolkit.lessons import style
+from toolkit.lessons.svg import Series
+
+LOOK = style.LINES[0]
+
+
+def drawn(series, **options):
+    picture = Svg(400, 300)
+    settings = {"heading": "height (m)", "x_limits": (0, 10), "y_limits": (0, 4)} | options
+    draw_panel(picture, (20, 30, 300, 150), series, **settings)
+    return picture.to_string()
+
+
+def test_labels_stand_apart_at_the_ends_of_their_lines():
+    text = drawn([Series("a", [0, 10], [1, 2], LOOK), Series("b", [0, 10], [1, 2.01], LOOK)], x_label="time (s)")
+    heights = [float(re.search(rf'y="([\d.]+)"[^>]*>{name}</text>', text).group(1)) for name in "ab"]
+    assert heights[0] - heights[1] >= 12 and "time (s)" in text and "height (m)" in text
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 100.0])
+def test_values_that_do_not_fit_leave_the_picture_whole(value):
+    text = drawn([Series("a", [0, 5, 10], [1, value, 2], LOOK), Series("", [5], [value], LOOK, markers=True)])
+    assert "nan" not in text and "inf" not in text and ">a</text>" in text
+    assert drawn([Series("a", [], [], LOOK)]).count(">a</text>") == 0
+
+
+def test_markers_and_marks():
+    plain = drawn([Series("a", [0, 10], [1, 2], LOOK)])
+    for look in (LOOK, style.LINES[1]):
+        text = drawn([Series("a", [0, 10], [1, 2], LOOK), Series("", [5], [2], look, markers=True)], mark=3)
+        assert text.count("<path") == plain.count("<path") + 2
+
+
+def test_logarithmic():
+    text = drawn(
+        [Series("a", [1, 100], [1e-3, 1], LOOK)], x_limits=(1, 100), y_limits=(1e-3, 1), log_x=True, log_y=True
+    )
+    assert ">100</text>" in text and ("0.001" in text or "10⁻³" in text)
