@@ -36,8 +36,8 @@ def bit_information(logits: Float[Tensor, "batch bits"]) -> Float[Tensor, " bits
 def pairwise_information(logits: Float[Tensor, "batch bits"]) -> Float[Tensor, "bits bits"]:
     """Return I(Y_d;Y_d'), what each pair of bits has in common.
 
-    ``Σ_{u,v} J_uv log(J_uv / (a_u b_v))`` with the joint distribution ``J_11 = mean_i s_id s_id'`` and so on: four
-    matrix products over all pairs at once.
+    ``Σ_{u,v} J_uv log(J_uv / (a_u b_v))`` with the joint distribution ``J_11 = mean_i s_id s_id'`` and so on. The four
+    matrix products over all pairs are the quarters of one.
 
     Args:
         logits: of the bits, one row a point.
@@ -50,13 +50,12 @@ def pairwise_information(logits: Float[Tensor, "batch bits"]) -> Float[Tensor, "
         ValueError, TypeError: as :func:`bit_information`.
     """
     check_logits(logits, "pairwise_information")
-    ones, zeros = torch.sigmoid(logits), torch.sigmoid(-logits)
-    log_marginals = [_log_or_zero(values.mean(0)) for values in (ones, zeros)]
-    found = logits.new_zeros(logits.shape[1], logits.shape[1])
-    for left, log_left in zip((ones, zeros), log_marginals, strict=True):
-        for right, log_right in zip((ones, zeros), log_marginals, strict=True):
-            joint = left.mT @ right / len(logits)
-            found = found + joint * (_log_or_zero(joint) - log_left[:, None] - log_right)
+    n_bits = logits.shape[1]
+    values = torch.sigmoid(torch.cat((logits, -logits), 1))
+    joint = values.mT @ values / len(values)
+    log_marginal = _log_or_zero(values.mean(0))
+    terms = joint * (_log_or_zero(joint) - log_marginal[:, None] - log_marginal)
+    found = terms.view(2, n_bits, 2, n_bits).sum((0, 2))
     upper = found.triu(1)
     return upper + upper.mT
 
