@@ -239,9 +239,10 @@ def _count(
             relevant[query] = torch.bincount(row[start:end], minlength=n_bits + 1)
             if order is not None and picked is not None:
                 cut = int((counts[query].cumsum(0) < n).sum())
-                tied = (row == cut).nonzero()[:, 0]
-                first = tied[order[tied].argsort()[: n - int(counts[query, :cut].sum())]]
-                picked[query] = relevant[query, :cut].sum() + ((first >= start) & (first < end)).sum()
+                missing = n - int(counts[query, :cut].sum())
+                last = order[row == cut].kthvalue(missing).values
+                tied = (row[start:end] == cut) & (order[start:end] <= last)
+                picked[query] = relevant[query, :cut].sum() + tied.sum()
             query += 1
     return counts.cpu(), relevant.cpu(), None if picked is None else picked.cpu()
 
