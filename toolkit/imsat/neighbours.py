@@ -28,9 +28,9 @@ _OPERATION = "neighbour_distances"
 _EXTRA = 8
 # Candidates are searched in groups: the best few lie in the groups with the best minima.
 _GROUP = 16
-_CHUNK = 2048
-# Numbers in the largest temporary tensor, 32 MB of float32.
-_BUFFER = 1 << 23
+_CHUNK = 1024
+# Bytes of the largest temporary tensor; the others together take about half as much.
+_BUFFER = 1 << 25
 # Between these, no square of a number overflows, or vanishes beside the largest.
 _ORDINARY = (2.0**-40, 2.0**40)
 # Which of two points at the same distance is found does not matter, so their order need not be surer than this.
@@ -120,7 +120,7 @@ class _Search:
     def run(self, chunk: int | None) -> Float[Tensor, " points"]:
         """Return the distance of every point to its k-th neighbour."""
         if chunk is None:
-            chunk = max(min(_CHUNK, _BUFFER // max(self.n_features, 8 * self.n_candidates)), 1)
+            chunk = max(min(_CHUNK, _BUFFER // 4 // max(self.n_features, 8 * self.n_candidates)), 1)
         squares = torch.empty(self.n_points, dtype=self.wide, device=self.points.device)
         with torch.no_grad(), progress_bar(self.n_points, "neighbours", unit="point") as bar:
             for rows in torch.arange(self.n_points, device=self.points.device).split(chunk):
@@ -150,7 +150,8 @@ class _Search:
         share = (self.n_features + 8) * info.eps
         best = torch.empty((len(rows), 0), dtype=dtype, device=rows.device)
         which = torch.empty((len(rows), 0), dtype=torch.long, device=rows.device)
-        width = min(max(_BUFFER // max(len(rows), self.n_features), 1), self.n_points)
+        width = max(_BUFFER // own.element_size() // max(len(rows), self.n_features), 1)
+        width = min(width, self.n_points)
         buffer = torch.empty(len(rows) * width, dtype=dtype, device=rows.device)
         for start in range(0, self.n_points, width):
             others = self._centred(self.points[start : start + width], dtype)
@@ -162,6 +163,7 @@ class _Search:
             best, which = torch.cat((best, values), 1), torch.cat((which, columns + start), 1)
             best, order = best.topk(min(self.n_candidates, best.shape[1]), 1, largest=False)
             which = which.gather(1, order)
+            del others  # before the next ones are made
         lower = best + (lengths[rows, None] * (1 - share) - 8 * self.n_features * info.tiny)
         squares = self._squared_distances(rows, which)
         kth = squares.kthvalue(self.k, 1).values
@@ -176,7 +178,7 @@ class _Search:
         """Return the squared distances (rows,), having computed those to every point by differences."""
         best = torch.empty((len(rows), 0), dtype=self.wide, device=rows.device)
         own = self._scaled(self.points[rows])
-        width = max(_BUFFER // 4 // max(len(rows), self.n_features), 1)
+        width = max(_BUFFER // 8 // max(len(rows), self.n_features), 1)
         for start in range(0, self.n_points, width):
             others = self._scaled(self.points[start : start + width])
             distances = torch.cdist(own, others, compute_mode="donot_use_mm_for_euclid_dist")
@@ -184,6 +186,7 @@ class _Search:
             distances[here, rows[here] - start] = math.inf
             best = torch.cat((best, _smallest(distances, self.k).values), 1)
             best = _smallest(best, self.k).values
+            del others, distances  # before the next ones are made
         return best.amax(1).square()
 
     def _squared_distances(
@@ -191,7 +194,7 @@ class _Search:
     ) -> Float[Tensor, "rows others"]:
         """Return the squared distances between points and those named for each, by differences, in units of scale²."""
         result = torch.empty(others.shape, dtype=self.wide, device=rows.device)
-        columns = max(_BUFFER // 4 // max(self.n_features, 1), 1)
+        columns = self._block()
         step = max(columns // others.shape[1], 1)
         for start in range(0, len(rows), step):
             own = self.points[rows[start : start + step], None]
@@ -213,10 +216,16 @@ class _Search:
     def _lengths(self, dtype: torch.dtype) -> Float[Tensor, " points"]:
         """Return |b|² of each point about the centre."""
         if dtype not in self._squared_lengths:
-            blocks = self.points.split(max(_BUFFER // 4 // max(self.n_features, 1), 1))
-            squares = [self._centred(block, dtype).square_().sum(1) for block in blocks]
-            self._squared_lengths[dtype] = torch.cat(squares)
+            result = torch.empty(self.n_points, dtype=dtype, device=self.points.device)
+            for start in range(0, self.n_points, self._block()):
+                part = slice(start, start + self._block())
+                result[part] = self._centred(self.points[part], dtype).square_().sum(1)
+            self._squared_lengths[dtype] = result
         return self._squared_lengths[dtype]
+
+    def _block(self) -> int:
+        """Return of how many points a copy is small."""
+        return max(_BUFFER // 32 // max(self.n_features, 1), 1)
 
     def _power_of_two(self) -> float:
         """Return what brings the largest number near 1 if it is far from it; a power of 2 rounds nothing."""
@@ -230,7 +239,7 @@ class _Search:
 
     def _mean(self) -> Float[Tensor, " features"]:
         total = torch.zeros(self.n_features, dtype=self.wide, device=self.points.device)
-        for block in self.points.split(max(_BUFFER // 4 // max(self.n_features, 1), 1)):
+        for block in self.points.split(self._block()):
             total += self._scaled(block).sum(0)
         return total / self.n_points
 
