@@ -25,7 +25,7 @@ from toolkit.imsat.clustering import IMSAT
 from toolkit.imsat.evaluation import aligned_confusion, evaluate_clustering
 from toolkit.imsat.neighbours import neighbour_distances
 
-_CURVE = 200
+_CURVE = 60
 _RADII = {"10th": 10, "11th": 11, "scrambled": 10}
 
 

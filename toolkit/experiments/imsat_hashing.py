@@ -37,7 +37,7 @@ METHODS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 """By their names on the command line: the titles of the methods, and what they tell IMSATHash."""
 
-_CURVE = 200
+_CURVE = 60
 _N = 500
 _RADIUS = 2
 _ROTATIONS = {"PCA": "none", "ITQ": "itq"}
