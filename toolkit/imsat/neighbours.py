@@ -60,7 +60,8 @@ def neighbour_distances(
             A file that is damaged is computed anew, a folder that cannot be written is warned about.
 
     Returns:
-        (points,) distances in the units of ``x``, of its type, without a graph.
+        (points,) distances in the units of ``x``, of its type, without a graph. In float64, distances below some
+        1e-150 of the largest number are taken for 0.
 
     Raises:
         ValueError: neither float32 nor float64, no matrix, not finite, ``k`` or fewer points, no such device.
@@ -122,7 +123,8 @@ class _Search:
         if chunk is None:
             chunk = max(min(_CHUNK, _BUFFER // 4 // max(self.n_features, 8 * self.n_candidates)), 1)
         squares = torch.empty(self.n_points, dtype=self.wide, device=self.points.device)
-        with torch.no_grad(), progress_bar(self.n_points, "neighbours", unit="point") as bar:
+        # What is over at once needs no bar: hence the delay.
+        with torch.no_grad(), progress_bar(self.n_points, "neighbours", unit="point", delay=2) as bar:
             for rows in torch.arange(self.n_points, device=self.points.device).split(chunk):
                 squares[rows] = self._squares(rows)
                 bar.update(len(rows))
