@@ -1,0 +1,194 @@
+"""Recorded hash codes: how well each method's codes retrieve, seed by seed, and precision and recall by radius."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from toolkit.core.svg import Svg
+from toolkit.experiments import Record
+from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text, title_of
+from toolkit.explorers.imsat_recorded import empty_picture, not_told_apart
+from toolkit.explorers.imsat_records import HASHING, Run, not_recorded, recorded_runs, values_of, where_recorded
+from toolkit.lessons import View, controls
+from toolkit.lessons.svg import Series, line_chart
+
+SCORES = {
+    "mAP": "mean average precision (mAP)",
+    "precision at 500": "precision among the 500 nearest",
+    "precision within radius 2": "precision within Hamming radius 2",
+    "distinct codes": "distinct codes in the gallery",
+    "information of the bits": "information of the bits, summed (nats)",
+    "information of pairs": "information that pairs of bits share, summed (nats)",
+    "information of the codes": "information of whole codes (nats)",
+}
+"""Metrics of the study, and the names of their axes."""
+
+CURVES = "precision and recall by radius"
+_WIDTH, _TOP, _TALL = 700.0, 40.0, 320.0
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Picked:
+    """What is shown of a run.
+
+    Attributes:
+        run: the run, perhaps without records.
+        show: one of ``SCORES``, or ``CURVES``.
+        records: of the methods shown, from the highest mean to the lowest.
+    """
+
+    run: Run
+    show: str
+    records: tuple[Record, ...]
+
+    @property
+    def metric(self) -> str:
+        """The metric shown; of the curves, that their methods are ordered by."""
+        return self.show if self.show in SCORES else "mAP"
+
+    @property
+    def decimals(self) -> int:
+        """Of the written means."""
+        return 0 if self.metric == "distinct codes" else 2 if "information" in self.metric else 3
+
+    def __repr__(self) -> str:
+        return f"Picked({self.run.label}, {self.show}: {len(self.records)} methods)"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return dict(vars(self))
+
+
+def pick(run: Run, show: str = "mAP") -> Picked:
+    """Return the methods of a run that have a score.
+
+    Args:
+        run: one of :func:`toolkit.explorers.imsat_records.recorded_runs`.
+        show: one of ``SCORES``, or ``CURVES``.
+    """
+    metric = show if show in SCORES else "mAP"
+    shown = [record for record in run.records if values_of(record, metric).size]
+    shown.sort(key=lambda record: -values_of(record, metric).mean())
+    return Picked(run, show, tuple(shown))
+
+
+def by_radius(record: Record) -> tuple[Float[np.ndarray, " radii"], ...]:
+    """Return radii, precision and recall within them, the mean over the seeds; nothing where it was not measured."""
+    tables = [result.tables["retrieval"] for result in record.results if "retrieval" in result.tables]
+    if not tables:
+        return np.empty(0), np.empty(0), np.empty(0)
+    size = min(len(table["radius"]) for table in tables)
+    radii = np.array(tables[0]["radius"][:size], dtype=float)
+    means = [np.mean([table[name][:size] for table in tables], axis=0) for name in ("precision", "recall")]
+    return radii, *means
+
+
+def draw(picked: Picked) -> Svg:
+    """Draw a row a method with every seed as a dot, or two charts over the radius with a line a method."""
+    if not picked.records:
+        return empty_picture(picked.run)
+    if picked.show == CURVES:
+        return _draw_curves(picked)
+    strips = [
+        Strip(title_of(record.variant), values_of(record, picked.metric), look_of(record.variant))
+        for record in picked.records
+    ]
+    label = SCORES[picked.metric]
+    return draw_strips(strips, value_label=label, title=_finding(picked), decimals=picked.decimals)
+
+
+def _draw_curves(picked: Picked) -> Svg:
+    picture = Svg(_WIDTH, _TOP + _TALL)
+    picture.text(14, 25, _finding(picked), size=14, bold=True)
+    curves = [(record, by_radius(record)) for record in picked.records]
+    end = max((float(radii[-1]) for _, (radii, *_) in curves if radii.size), default=1.0)
+    for number, name in enumerate(("precision", "recall")):
+        lines = [
+            Series(record.variant, curve[0], curve[1 + number], look_of(record.variant))
+            for record, curve in curves
+            if curve[0].size
+        ]
+        chart = line_chart(
+            lines,
+            x_label="Hamming radius (bits)",
+            y_label=f"{name} within the radius",
+            x_limits=(0.0, max(end, 1.0)),
+            y_limits=(0.0, 1.02),
+            width=_WIDTH / 2,
+            height=_TALL,
+        )
+        picture.place(number * _WIDTH / 2, _TOP, chart)
+    return picture
+
+
+def _finding(picked: Picked) -> str:
+    best, *others = picked.records
+    values = values_of(best, picked.metric)
+    text = f"{best.variant}: {_named(picked.metric)} {values.mean():.{picked.decimals}f}"
+    if not others:
+        return text
+    following = values_of(others[0], picked.metric)
+    beside = f"{others[0].variant} {following.mean():.{picked.decimals}f}"
+    if min(values.size, following.size) > 1 and not_told_apart(values, following):
+        return f"{text}, within the seeds' error of {beside}"
+    return f"{text}, {beside}, {others[-1].variant} {values_of(others[-1], picked.metric).mean():.{picked.decimals}f}"
+
+
+def _named(metric: str) -> str:
+    return metric[0].lower() + metric[1:] if metric != "mAP" else metric
+
+
+def describe(picked: Picked) -> str:
+    """Say what each method's codes reach, how they were asked, and where this was recorded."""
+    run = picked.run
+    if not run.records:
+        return not_recorded(run)
+    if not picked.records:
+        return f"{run.label}: no {picked.metric} was recorded."
+    counts = sorted({values_of(record, picked.metric).size for record in picked.records})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    over = f", mean ± standard deviation over {seeds} seeds" if counts[-1] > 1 else ", one seed"
+    listed = ", ".join(
+        f"{title_of(record.variant)} {spread_text(values_of(record, picked.metric), picked.decimals)}"
+        for record in picked.records
+    )
+    text = f"{run.label}: {SCORES[picked.metric]}{over}: {listed}."
+    if picked.show == CURVES:
+        text += "".join(_within(record) for record in (picked.records[0], picked.records[-1])[: len(picked.records)])
+    return f"{text} {asked(run)} {where_recorded(picked.records)}"
+
+
+def _within(record: Record) -> str:
+    radii, precision, recall = by_radius(record)
+    if radii.size < 3:
+        return ""
+    return f" Within 2 bits {record.variant} has precision {precision[2]:.2f} and recall {recall[2]:.2f}."
+
+
+def asked(run: Run) -> str:
+    """Say how many queries there were, and whether they were trained on."""
+    config = run.config
+    official = config.get("protocol") == "official"
+    trained = "trained on too, as in the authors' code" if official else "held out of training"
+    return f"Queries: {config.get('queries_per_class', 'some')} of each class, {trained}."
+
+
+def explore_imsat_hash_recorded(records: Sequence[Record] | None = None) -> View:
+    """Return a view of the recorded hash codes: pick the data, and a score or the curves by radius.
+
+    Args:
+        records: to choose from; default: those that come with the toolkit. What the lesson is about and is not among
+            them is offered too, with the command that records it.
+    """
+    runs = {run.label: run for run in recorded_runs(HASHING, records)}
+
+    def compute(label: str, show: str) -> Picked:
+        return pick(runs[label], show)
+
+    shows = {name: metric for metric, name in SCORES.items()} | {CURVES: CURVES}
+    return View(
+        {"label": controls.choice("data", list(runs)), "show": controls.choice("show", shows)}, compute, draw, describe
+    )

@@ -1,0 +1,159 @@
+"""Whose neighbour distances? The 10th, the 11th of the authors' file, and those of other images, beside reported runs.
+
+The authors' file of distances holds those to the 11th neighbour, in the order of an old file of MNIST. Read beside
+images in another order, each image gets the radius of another one. A reader of the code reports ten runs, and that the
+distances come in another order than the images.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from toolkit.core.errors import require
+from toolkit.core.svg import Svg
+from toolkit.experiments import Record, read_paper_results
+from toolkit.experiments.ledger import PaperResult
+from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text
+from toolkit.explorers.imsat_recorded import empty_picture, not_told_apart
+from toolkit.explorers.imsat_records import (
+    CLUSTERING,
+    Run,
+    difference,
+    not_recorded,
+    recorded_runs,
+    values_of,
+    where_recorded,
+)
+from toolkit.lessons import View, controls, style
+
+RADII = {
+    "VAT": "its 10th neighbour",
+    "VAT-11th": "its 11th neighbour",
+    "VAT-scrambled": "another image's",
+}
+"""Methods of the study, and whose distance sets an image's radius."""
+
+_READER = "imsat/mnist/accuracy-vat-reproduction"
+_READERS_LOOK = style.Line(style.GREY, "-", "o")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Radii:
+    """Accuracies of VAT by whose distances it was told, in per cent.
+
+    Attributes:
+        run: ours, perhaps without records.
+        ours: of each of ``RADII`` that was recorded, one a seed.
+        readers: what a reader of the authors' code reports, one a run.
+    """
+
+    run: Run
+    ours: dict[str, np.ndarray]
+    readers: Float[np.ndarray, " runs"]
+
+    def __repr__(self) -> str:
+        return f"Radii({self.run.label}: {', '.join(self.ours) or 'not recorded'})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return dict(vars(self))
+
+
+def reader_result() -> PaperResult:
+    """Return what a reader of the authors' code reports, as the ledger has it."""
+    return next(result for result in read_paper_results() if result.quantity == _READER)
+
+
+def reader_runs(result: PaperResult | None = None) -> Float[np.ndarray, " runs"]:
+    """Return the accuracies of the reader's runs, in per cent: the numbers at the beginning of the result's notes.
+
+    Args:
+        result: default: the ledger's.
+
+    Raises:
+        ValueError: the notes begin with no numbers.
+    """
+    result = reader_result() if result is None else result
+    found = re.match(r"\d+(?:\.\d+)?(?:[ ]+\d+(?:\.\d+)?)*", result.notes)
+    require(found is not None, "reader_runs", "notes", "to begin with numbers", result.notes)
+    assert found is not None
+    return np.array([float(number) for number in found[0].split()])
+
+
+def compare(run: Run) -> Radii:
+    """Return a run's accuracies beside the reader's."""
+    found = {name: run.record(name) for name in RADII}
+    ours = {name: values_of(record, "accuracy") for name, record in found.items() if record is not None}
+    return Radii(run, {name: values for name, values in ours.items() if values.size}, reader_runs())
+
+
+def draw(radii: Radii) -> Svg:
+    """Draw every run as a dot, a row for each kind of distance and one for the reader's runs."""
+    if not radii.ours:
+        return empty_picture(radii.run)
+    strips = [Strip(label, radii.ours.get(name, np.empty(0)), look_of(name)) for name, label in RADII.items()]
+    strips.append(Strip("a reader's ten runs", radii.readers, _READERS_LOOK))
+    return draw_strips(strips, value_label="accuracy (%)", title=_finding(radii))
+
+
+def _finding(radii: Radii) -> str:
+    right, other = radii.ours.get("VAT"), radii.ours.get("VAT-scrambled")
+    if right is None or other is None:
+        return f"Recorded here: radii from {' and '.join(RADII[name] for name in radii.ours)}"
+    if not_told_apart(right, other):
+        return "Radii of other images: no cost that these seeds could show"
+    change = other.mean() - right.mean()
+    return f"Radii of other images {'cost' if change < 0 else 'gain'} {abs(change):.1f} points of accuracy"
+
+
+def describe(radii: Radii) -> str:
+    """Say what each kind of distance gives, how sure the differences are, and how the reader's runs compare."""
+    run = radii.run
+    if not radii.ours:
+        if not run.records:
+            return not_recorded(run)
+        return f"{run.label}: IMSAT (VAT) was not recorded with any of the distances."
+    listed = ", ".join(
+        f"{label} {spread_text(radii.ours[name])}" if name in radii.ours else f"{label} not recorded"
+        for name, label in RADII.items()
+    )
+    seeds = max(values.size for values in radii.ours.values())
+    over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    text = f"{run.label}: accuracy in per cent with radii from {listed} ({over})."
+    text += "".join(_change(radii, name) for name in ("VAT-11th", "VAT-scrambled"))
+    result = reader_result()
+    text += f" A reader of the authors' code reports {spread_text(radii.readers)} over {radii.readers.size} runs"
+    text += f" ({result.source})"
+    differs = difference(run, hidden="1200-1200", epochs=50) if run.config["data"] == "mnist" else "other images"
+    text += f"; ours differ: {differs}." if differs else ", on as many images with the same network."
+    return f"{text} {where_recorded([record for record in run.records if record.variant in RADII])}"
+
+
+def _change(radii: Radii, name: str) -> str:
+    right, other = radii.ours.get("VAT"), radii.ours.get(name)
+    if right is None or other is None or min(right.size, other.size) < 2:
+        return ""
+    change = other.mean() - right.mean()
+    error = np.sqrt(right.var(ddof=1) / right.size + other.var(ddof=1) / other.size)
+    sign = "−" if round(change, 1) < 0 else "+"
+    return f" {RADII[name].capitalize()} instead: {sign}{abs(change):.1f} points, standard error {error:.1f}."
+
+
+def explore_imsat_radii(records: Sequence[Record] | None = None) -> View:
+    """Return a view of VAT's accuracy by whose neighbour distances it was told, beside ten runs that a reader reports.
+
+    Args:
+        records: to choose from; default: those that come with the toolkit.
+    """
+    found = [
+        run if run.records else replace(run, missing=f"{run.missing} --methods {','.join(RADII)}")
+        for run in recorded_runs(CLUSTERING, records)
+        if not run.records or set(RADII) & set(run.methods)
+    ]
+    found.sort(key=lambda run: (-len(set(RADII) & set(run.methods)), -run.n_images))  # the whole comparison first
+    runs = {run.label: run for run in found}
+    return View({"label": controls.choice("data", list(runs))}, lambda label: compare(runs[label]), draw, describe)
