@@ -240,9 +240,10 @@ def _count(
             if order is not None and picked is not None:
                 cut = int((counts[query].cumsum(0) < n).sum())
                 missing = n - int(counts[query, :cut].sum())
-                last = order[row == cut].kthvalue(missing).values
-                tied = (row[start:end] == cut) & (order[start:end] <= last)
-                picked[query] = relevant[query, :cut].sum() + tied.sum()
+                tied = row == cut
+                last = order[tied].kthvalue(missing).values
+                first = tied[start:end] & (order[start:end] <= last)
+                picked[query] = relevant[query, :cut].sum() + first.sum()
             query += 1
     return counts.cpu(), relevant.cpu(), None if picked is None else picked.cpu()
 
