@@ -1,7 +1,6 @@
 """The hash codes that lesson 06 looks at: four methods, the same images, queries that none of them was trained on."""
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,12 @@ from toolkit.lessons import style
 
 VAT, PLAIN, ITQ, SIGN = "IMSAT (VAT)", "no perturbation", "PCA-ITQ", "PCA-sign"
 METHODS = (VAT, PLAIN, ITQ, SIGN)
-LOOKS = dict(zip(METHODS, style.LINES, strict=False))
+LOOKS = {
+    VAT: style.Line(style.BLUE, "-", "o", 2.6),
+    PLAIN: style.Line(style.PURPLE, (0, (6.0, 1.5, 1.2, 1.5)), "D", 1.8),
+    ITQ: style.Line(style.GREY, (0, (5.0, 1.6)), "s", 1.8),
+    SIGN: style.Line(style.GREY, (0, (1.2, 1.2)), "^", 1.8),
+}
 AT = 100
 """How many nearest images count in the precision at N."""
 EPOCHS = 10
@@ -123,7 +127,7 @@ class HashRuns:
 def hash_runs(
     *,
     n_bits: int = 16,
-    hidden: Sequence[int] = (200, 200),
+    hidden: tuple[int, ...] = (200, 200),
     epochs: int = EPOCHS,
     n_images: int | None = None,
     per_class: int = 10,
@@ -186,7 +190,7 @@ def make_code(
 def _learn(
     method: str,
     n_bits: int,
-    hidden: Sequence[int],
+    hidden: tuple[int, ...],
     epochs: int,
     gallery: Tensor,
     queries: Tensor,
@@ -200,7 +204,7 @@ def _learn(
     model = IMSATHash(
         n_bits,
         perturbation="vat" if method == VAT else None,
-        hidden=tuple(hidden),
+        hidden=hidden,
         initialization="official",  # better than the default after so few steps, and steadier
         epochs=epochs,
         random_state=0,
