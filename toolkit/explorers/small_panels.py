@@ -8,7 +8,7 @@ from toolkit.core.plotting import GREY, spread
 from toolkit.core.svg import Svg
 from toolkit.core.text_width import text_width
 from toolkit.lessons import style
-from toolkit.lessons.axis import Scale, tick_names, ticks
+from toolkit.lessons.axis import Scale, power_name, tick_names, ticks
 from toolkit.lessons.svg import Series
 
 _TICK, _HEADING = 12.0, 12.5
@@ -50,11 +50,11 @@ def draw_panel(
     to_x, to_y = Scale(*x_limits, left, right, log_x), Scale(*y_limits, bottom, top, log_y)
     picture.text(box[0], box[1] + 13, heading, size=_HEADING, bold=True)
     y_ticks = ticks(*y_limits, log=log_y, most=4)
-    for value, name in zip(y_ticks, tick_names(y_ticks), strict=True):
+    for value, name in zip(y_ticks, _names(y_ticks, log_y), strict=True):
         picture.line(left, to_y(value), right, to_y(value), stroke="#e6e6e6", stroke_width=1)
         picture.text(left - 6, to_y(value) + 4, name, size=_TICK, anchor="end", fill=GREY)
     x_ticks = ticks(*x_limits, log=log_x, most=5)
-    for value, name in zip(x_ticks, tick_names(x_ticks), strict=True):
+    for value, name in zip(x_ticks, _names(x_ticks, log_x), strict=True):
         picture.line(to_x(value), bottom, to_x(value), bottom + 4, stroke="#8c8c8c", stroke_width=1)
         picture.text(to_x(value), bottom + 17, name, size=_TICK, anchor="middle", fill=GREY)
     picture.polyline([(left, top), (left, bottom), (right, bottom)], stroke="#8c8c8c", stroke_width=1)
@@ -80,6 +80,10 @@ def draw_panel(
     for share, (_, label, color) in zip(shares, ends, strict=True):
         y = bottom - share * (bottom - top) + 4
         picture.text(right + 7, y, label, size=_TICK, bold=True, fill=color)
+
+
+def _names(values: Sequence[float], log: bool) -> list[str]:
+    return [power_name(value) for value in values] if log else tick_names(values)
 
 
 def _draw_markers(
