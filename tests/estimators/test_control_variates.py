@@ -109,6 +109,30 @@ def test_tied_noise_is_the_noise_that_was_there(kind: str):
     torch.testing.assert_close(conditional_pull(layer, logits, value, free, gradient), expected)
 
 
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_slope_of_the_network_by_formula(name: str, tied: bool):
+    problem = PROBLEMS[name]
+    control = network(problem)
+    noise = RELAX(control, 0.7, tied=tied).draw(problem, 5, generator(1))
+    temperature = torch.tensor(0.7, dtype=problem.dtype, requires_grad=True)
+    tuned = [temperature, *control.parameters()]
+    found = []
+    # A function of another class is differentiated by autograd.
+    for function in (control, lambda *values: control(*values)):
+        parts = RELAX(function, tied=tied).controlled(problem, noise, temperature, 0.8, create_graph=True)
+        square = sum(part.square().sum() for part in parts.contributions)
+        found.append((*parts.contributions, *torch.autograd.grad(square, tuned, allow_unused=True)))
+        plain = RELAX(function, 0.7, scale=0.8, tied=tied)(problem, noise=noise).parts.contributions
+        assert not any(part.requires_grad for part in plain)
+        for one, other in zip(plain, parts.contributions, strict=True):
+            torch.testing.assert_close(one, other.detach(), rtol=1e-10, atol=1e-12)
+    for one, other in zip(*found, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_without_a_control_variate_it_is_the_score_function(scale: float):
     problem = bernoulli_chain()

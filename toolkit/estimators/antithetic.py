@@ -5,7 +5,7 @@ the layer's logits matter, and whatever the two have in common cancels.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from torch.nn import functional
 from toolkit.core.errors import reject, require
 from toolkit.estimators.estimator import Estimator, Noise, Parts, single
 from toolkit.estimators.layers import BernoulliLayer, CategoricalLayer, Layer, draw_open_uniform, indicator
-from toolkit.estimators.problems import Problem, Values
+from toolkit.estimators.problems import Problem
 
 Toss = Callable[[Tensor, Tensor], Tensor]
 
@@ -75,22 +75,39 @@ class _AntitheticPairs(Estimator):
     def estimate(self, problem: Problem, noise: Noise) -> Parts:
         """Return for each layer the difference of the pair's costs, weighed; the draws are the trajectories."""
         uniform = noise["values"]
-        values, logits = _follow(problem, uniform)
+        values, logits = self._follow(problem, noise)
+        # All paths at once: evaluations one by one would each take the time of a small operation, many times over.
         signals = problem.signals(values, logits)
-        cost = signals[0]
         contributions = []
         for number, layer in enumerate(problem.layers):
-            later = [part[number] for part in noise["mirrored"][number:]] if self.fresh else uniform[number + 1 :]
-            mirrored = _value(layer, logits[number], uniform[number], _toss_mirrored)
-            given, given_logits = (*values[:number], mirrored), logits[: number + 1]
-            other = problem.signals(*_follow(problem, later, given, given_logits))
-            # Each path is a fair draw of all the variables, so all their costs count.
-            cost = cost + other[0]
-            difference = (other[number] - signals[number])[(..., *(None,) * len(layer.shape))]
-            pair = (values[number], mirrored)
-            contribution = difference * self._weight(layer, logits[number], uniform[number], pair)
+            trajectory, mirrored = values[number][0], values[number][number + 1]
+            made = logits[number][0] if number else logits[number]
+            signal = signals[number]
+            difference = (signal[number + 1] - signal[0])[(..., *(None,) * len(layer.shape))]
+            contribution = difference * self._weight(layer, made, uniform[number], (trajectory, mirrored))
             contributions.append(contribution / self.pairs if self.pairs > 1 else contribution)
-        return Parts(values, tuple(contributions), cost.sum(0) / (self.pairs * (problem.depth + 1)))
+        # Each path is a fair draw of all the variables, so all their costs count.
+        return Parts(tuple(value[0] for value in values), tuple(contributions), signals[0].mean((0, 1)))
+
+    def _follow(self, problem: Problem, noise: Noise) -> tuple[list[Tensor], list[Tensor]]:
+        """Return values ``[1 + layers, pairs, S, *batch, …]`` and logits of all the paths.
+
+        Path 0 is the trajectory, path ``l + 1`` the one that leaves it at layer ``l``: until then they are the same.
+        """
+        values: list[Tensor] = []
+        logits: list[Tensor] = []
+        for number, layer in enumerate(problem.layers):
+            made = problem.logits(number, values[-1] if values else None)
+            uniform = noise["values"][number]
+            drawn = torch.cat((uniform[None], noise["mirrored"][number - 1])) if self.fresh and number else uniform
+            followed = _value(layer, made, drawn, _toss)
+            leaving = _value(layer, made[0] if number else made, uniform, _toss_mirrored)
+            values.append(torch.cat((followed if number else followed[None], leaving[None])))
+            logits.append(made)
+        return (
+            [_fill(value, problem.depth + 1) for value in values],
+            [logits[0], *(_fill(made, problem.depth + 1) for made in logits[1:])],
+        )
 
     @abstractmethod
     def _weight(self, layer: Layer, logits: Tensor, noise: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
@@ -210,14 +227,10 @@ class ARSM(Estimator):
         return float(1 + sum(layer.arity * (layer.arity - 1) // 2 for layer in problem.layers))
 
 
-def _follow(
-    problem: Problem, noise: Sequence[Tensor], given: Values = (), given_logits: Values = ()
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    values, logits = list(given), list(given_logits)
-    for number, uniform in zip(range(len(values), problem.depth), noise, strict=True):
-        logits.append(problem.logits(number, values[-1] if values else None))
-        values.append(_value(problem.layers[number], logits[-1], uniform, _toss))
-    return tuple(values), tuple(logits)
+def _fill(paths: Tensor, count: int) -> Tensor:
+    """Add paths that are still on the trajectory, the first one, up to this number."""
+    missing = count - paths.shape[0]
+    return torch.cat((paths, paths[:1].expand(missing, *paths.shape[1:]))) if missing else paths
 
 
 def _value(layer: Layer, logits: Tensor, noise: Tensor, toss: Toss) -> Tensor:

@@ -56,6 +56,7 @@ class ConfigurationTable:
         # An impossible configuration stays a number, so that differences of logarithms are never NaN.
         log_probs = _joint_log_probs(problem).clamp(min=-1e30)
         self._log_probs, self._order = log_probs.sort(dim=-1, stable=True)
+        self._before = functional.pad(self._log_probs, (1, 0), value=-torch.inf)
         # Sums from the small end keep their precision: a difference is at least the larger of its terms.
         self._cumulative = functional.pad(self._log_probs.logcumsumexp(-1), (1, 0), value=-torch.inf)
 
@@ -67,28 +68,25 @@ class ConfigurationTable:
         """Return one tensor of values a layer, ``[*leading, *batch, n(, K)]``."""
         index = _take(self._order, positions)
         found = []
-        for layer in reversed(self._problem.layers):
+        first, *further = self._problem.layers
+        for layer in reversed(further):
             count = layer.arity**layer.size
             found.append(_decode(layer, index % count, self._problem.dtype))
             index = index // count
+        found.append(_decode(first, index, self._problem.dtype))
         return tuple(reversed(found))
 
     def mass(self, start: Int[Tensor, "..."], end: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Return the log probability of the positions from ``start`` to before ``end``; −inf where there are none."""
         low, high = _take(self._cumulative, start), _take(self._cumulative, end)
         difference = high + torch.log(-torch.expm1(low - high))
-        largest = _take(self._log_probs, (end - 1).clamp(min=0))
-        return torch.where(start < end, torch.maximum(difference, largest), -torch.inf)
+        return torch.maximum(difference, _take(self._before, end)).masked_fill_(start >= end, -torch.inf)
 
     def draw(
         self, start: Int[Tensor, "..."], end: Int[Tensor, "..."], uniform: Float[Tensor, "..."]
     ) -> Int[Tensor, "..."]:
         """Return positions drawn between ``start`` and ``end``, with the probabilities that they have there."""
-        target = torch.logaddexp(_take(self._cumulative, start), self.mass(start, end) + torch.log(uniform))
-        leading = target.ndim - len(self._problem.batch_shape)
-        by_batch = target.flatten(0, leading - 1).movedim(0, -1).contiguous()
-        position = torch.searchsorted(self._cumulative, by_batch).movedim(-1, 0).reshape(target.shape) - 1
-        return torch.minimum(torch.maximum(position, start), end - 1)
+        return self._draw(start, end, self.mass(start, end), uniform)
 
     def draw_set(self, uniform: Float[Tensor, "k 2 ..."]) -> tuple[Int[Tensor, "k ..."], Float[Tensor, "..."]]:
         """Draw one position after another without replacement.
@@ -102,29 +100,49 @@ class ConfigurationTable:
             The positions, ascending, and the log probability of all the others together.
         """
         # The first draw is from the one segment there is.
-        edge = torch.zeros_like(uniform[:1, 0], dtype=torch.long)
-        chosen = self.draw(edge[0], edge[0] + self.configurations, uniform[0, 1])[None]
+        position = self._search(self._cumulative[..., -1] + torch.log(uniform[:1, 1]))
+        chosen = position.clamp(0, self.configurations - 1)
+        edges = torch.full_like(chosen, -1), torch.full_like(chosen, self.configurations)
         for which, where in uniform[1:]:
-            start, end = self._segments(chosen)
-            share = torch.softmax(self.mass(start, end), 0).cumsum(0)
+            start, end = _segments(chosen, edges)
+            mass = self.mass(start, end)
+            share = torch.softmax(mass, 0).cumsum(0)
             # Divided by its end, the sum is 1 from the last segment with any mass on: no empty one is ever chosen.
             segment = (which >= share / share[-1]).sum(0, keepdim=True)
-            drawn = self.draw(start.gather(0, segment)[0], end.gather(0, segment)[0], where)
-            chosen = torch.cat((chosen, drawn[None])).sort(0).values
-        return chosen, self.mass(*self._segments(chosen)).logsumexp(0)
+            start, end, mass = (part.gather(0, segment) for part in (start, end, mass))
+            chosen = torch.cat((chosen, self._draw(start, end, mass, where[None]))).sort(0).values
+        return chosen, self.mass(*_segments(chosen, edges)).logsumexp(0)
 
-    def _segments(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        edge = chosen.new_zeros((1, *chosen.shape[1:]))
-        return torch.cat((edge, chosen + 1)), torch.cat((chosen, edge + self.configurations))
+    def _draw(self, start: Tensor, end: Tensor, mass: Tensor, uniform: Tensor) -> Tensor:
+        position = self._search(torch.logaddexp(_take(self._cumulative, start), mass + torch.log(uniform)))
+        return torch.minimum(torch.maximum(position, start), end - 1)
+
+    def _search(self, target: Tensor) -> Tensor:
+        """Return the positions where the cumulative probability passes a target."""
+        leading = target.ndim - len(self._problem.batch_shape)
+        if leading == target.ndim:
+            return torch.searchsorted(self._cumulative, target) - 1
+        by_batch = target.flatten(0, leading - 1).movedim(0, -1).contiguous()
+        return torch.searchsorted(self._cumulative, by_batch).movedim(-1, 0).reshape(target.shape) - 1
+
+
+def _segments(chosen: Tensor, edges: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return where the table's segments start and end, given the positions that cut it and those at its two ends."""
+    bounds = torch.cat((edges[0], chosen, edges[1]))
+    return bounds[:-1] + 1, bounds[1:]
 
 
 def _joint_log_probs(problem: Problem) -> Float[Tensor, "..."]:
     """Return the log probability of each configuration, ``[*batch, configurations]``, the last layer fastest."""
     batch = problem.batch_shape
-    joint = torch.zeros(*batch, 1, 1, dtype=torch.float64, device=problem.device)
-    previous = None
+    joint, previous = None, None
     for number, layer in enumerate(problem.layers):
-        logits = problem.logits(number, previous).double().expand(joint.shape[-1], *batch, *layer.shape)
+        if number:
+            before = problem.layers[number - 1]
+            index = torch.arange(before.arity**before.size, device=problem.device).reshape(-1, *(1,) * len(batch))
+            previous = _decode(before, index.expand(-1, *batch), problem.dtype)
+        given = 1 if joint is None else joint.shape[-1]
+        logits = problem.logits(number, previous).double().expand(given, *batch, *layer.shape)
         if isinstance(layer, BernoulliLayer):
             single = torch.stack((functional.logsigmoid(-logits), functional.logsigmoid(logits)), -1)
         else:
@@ -132,17 +150,21 @@ def _joint_log_probs(problem: Problem) -> Float[Tensor, "..."]:
         together, *others = single.unbind(-2)
         for variable in others:
             together = (together.unsqueeze(-1) + variable.unsqueeze(-2)).flatten(-2)
+        together = together.movedim(0, -2)
         # [*batch, all earlier layers but the last, the last one] + [*batch, 1, the last one, this one]
-        joint = (joint[..., None] + together.movedim(0, -2).unsqueeze(-3)).flatten(-3, -2)
-        index = torch.arange(layer.arity**layer.size, device=problem.device).reshape(-1, *(1,) * len(batch))
-        previous = _decode(layer, index.expand(-1, *batch), problem.dtype)
+        joint = together if joint is None else (joint[..., None] + together.unsqueeze(-3)).flatten(-3, -2)
+    assert joint is not None, "a problem has at least one layer"
     return joint.flatten(-2)
 
 
 def _decode(layer: Layer, index: Int[Tensor, "..."], dtype: torch.dtype) -> Float[Tensor, "..."]:
-    places = layer.arity ** torch.arange(layer.size, device=index.device).flip(0)
-    digits = index[..., None] // places % layer.arity
-    return digits.to(dtype) if isinstance(layer, BernoulliLayer) else functional.one_hot(digits, layer.arity).to(dtype)
+    digits = index[..., None]
+    if layer.size > 1:
+        digits = digits // layer.arity ** torch.arange(layer.size, device=index.device).flip(0) % layer.arity
+    if isinstance(layer, BernoulliLayer):
+        return digits.to(dtype)
+    # Torch's own function for it looks for the largest index first, which crosses from the device.
+    return (digits[..., None] == torch.arange(layer.arity, device=index.device)).to(dtype)
 
 
 def _take(table: Tensor, index: Tensor) -> Tensor:

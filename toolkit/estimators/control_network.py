@@ -38,11 +38,23 @@ class ControlVariate(nn.Module):
 
     def forward(self, *values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Return ``[*leading, *batch]`` for values of all the layers, ``[*leading, *batch, n(, K)]``."""
+        return self._hidden(values) @ self.output + self.constant
+
+    def with_slope(self, *values: Float[Tensor, "..."]) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+        """Return what :meth:`forward` does and its derivative with respect to the last layer's values, like them.
+
+        By formula: a graph for these few numbers takes several times as long.
+        """
+        hidden, last = self._hidden(values), values[-1]
+        columns = self.weight[:, -math.prod(last.shape[-self.axes[-1] :]) :]
+        slope = ((2 - 2 * hidden.square()) * self.output) @ columns
+        return hidden @ self.output + self.constant, slope.reshape(last.shape)
+
+    def _hidden(self, values: tuple[Tensor, ...]) -> Tensor:
         # Centred, since values lie between 0 and 1.
-        flat = [2 * value.flatten(-axes) - 1 for value, axes in zip(values, self.axes, strict=True)]
+        flat = [value.flatten(-axes) for value, axes in zip(values, self.axes, strict=True)]
         together = flat[0] if len(flat) == 1 else torch.cat(flat, -1)
-        hidden = torch.tanh(nn.functional.linear(together, self.weight, self.bias))
-        return hidden @ self.output + self.constant
+        return torch.tanh(nn.functional.linear(together + together - 1, self.weight, self.bias))
 
     def __repr__(self) -> str:
         hidden, inputs = self.weight.shape

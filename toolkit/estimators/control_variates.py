@@ -104,11 +104,12 @@ class RelaxedControl(Estimator):
                 control, gradient = self._control_variate(
                     problem, number, driven, driven_logits, scale, create_graph=create_graph
                 )
+            with recording() if create_graph else torch.no_grad():
                 gradient = squash_slope(kind, driven[number], gradient) / temperature
                 given = conditional_pull(kind, logits[number], values[number], perturbed[0], gradient[0])
                 weight = (signals[number] - control)[(..., *(None,) * len(kind.shape))]
                 contribution = weight * kind.score(values[number], logits[number]) + gradient[-1] - given
-            contributions.append(contribution if create_graph else contribution.detach())
+            contributions.append(contribution)
         return single(values, tuple(contributions), signals[0])
 
     def expected_evaluations(self, problem: Problem) -> float:
@@ -147,26 +148,35 @@ class RelaxedControl(Estimator):
                 cost, values, [relaxed], operation=operation, required=required, create_graph=create_graph
             )
             require_finite(found, operation=operation, relaxed=True)
-            controls.append(scale * cost[0])
-            gradients.append(scale * found[0])
+            whole = not isinstance(scale, Tensor) and scale == 1
+            cost = cost if create_graph else cost.detach()
+            controls.append(cost[0] if whole else scale * cost[0])
+            gradients.append(found[0] if whole else scale * found[0])
         if self.control is not None:
-            free = self.control(*values)
+            function, slope = self.control, None
+            # By formula where nothing else depends on the values. A subclass may compute something else.
+            if type(function) is ControlVariate and number == problem.depth - 1:
+                with torch.set_grad_enabled(create_graph):
+                    free, slope = function.with_slope(*values)
+            else:
+                free = function(*values)
             shape = (*relaxed.shape[:2], *problem.batch_shape)
             actual = tuple(free.shape) if isinstance(free, Tensor) else type(free).__name__
             argument = "control_variate"
             require(actual == shape, operation, argument, f"a number for each sample: {shape}", actual)
-            found = differentiate(
-                free,
-                values,
-                [relaxed],
-                operation=operation,
-                argument=argument,
-                required=required,
-                create_graph=create_graph,
-            )
-            require_finite(found, operation=operation, argument=argument, relaxed=True)
-            controls.append(free[0])
-            gradients.append(found[0])
+            if slope is None:
+                (slope,) = differentiate(
+                    free,
+                    values,
+                    [relaxed],
+                    operation=operation,
+                    argument=argument,
+                    required=required,
+                    create_graph=create_graph,
+                )
+            require_finite((slope,), operation=operation, argument=argument, relaxed=True)
+            controls.append(free[0] if create_graph else free[0].detach())
+            gradients.append(slope)
         if not controls:
             return relaxed.new_zeros(()), torch.zeros_like(relaxed)
         return sum(controls[1:], controls[0]), sum(gradients[1:], gradients[0])

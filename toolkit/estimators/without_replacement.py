@@ -143,9 +143,7 @@ class UnorderedSet(_WithoutReplacement):
             return _join([_weigh(problem, table, every, weights, n_samples, constant)], n_samples)
         chosen, log_rest = table.draw_set(uniform)
         weights, shares = set_weights(table.log_prob(chosen), log_rest)
-        built_in = (
-            (lambda signal: torch.einsum("st...,t...->s...", shares.to(signal), signal)) if self.baseline else None
-        )
+        built_in = (lambda signal: (shares.to(signal) * signal).sum(1)) if self.baseline else None
         return _join([_weigh(problem, table, chosen, weights, 1, built_in)], n_samples)
 
     def expected_evaluations(self, problem: Problem) -> float:
@@ -175,30 +173,59 @@ def set_weights(
     for log_prob in log_probs:
         # Entry m of the table is for the subset whose members are the bits of m.
         mass = torch.cat((mass, torch.logaddexp(mass, log_prob)))
-    mass = torch.logaddexp(mass, log_rest)
-    log_q = torch.zeros_like(mass)
-    for subsets, members in _subsets(k):
-        subset = torch.tensor(subsets, device=log_probs.device)
-        member = torch.tensor(members, device=log_probs.device)
-        smaller = subset[:, None] ^ (1 << member)
-        log_q[subset] = torch.logsumexp(log_probs[member] + log_q[smaller], 1) - mass[subset]
-    bits = 1 << torch.arange(k, device=log_probs.device)
-    without = (2**k - 1) ^ bits
-    weights = torch.exp(log_probs + log_q[without] - log_q[-1])
-    without_both = without[:, None] & without
-    shares = torch.exp(log_probs + log_q[without_both] - log_q[without][:, None])
+    subsets = _subsets(k, log_probs.device)
+    mass = torch.logaddexp(mass, log_rest)[subsets.by_size]
+    log_q = torch.zeros_like(mass[:1])
+    for members, smaller in subsets.sizes:
+        start = log_q.shape[0]
+        size = torch.logsumexp(log_probs[members] + log_q[smaller], 1) - mass[start : start + members.shape[0]]
+        log_q = torch.cat((log_q, size))
+    log_q_without = log_q[subsets.without]
+    weights = torch.softmax(log_probs + log_q_without, 0)
+    shares = torch.exp(log_probs + log_q[subsets.without_both] - log_q_without[:, None])
     # The diagonal divides q(S∖s) by itself.
     return weights, shares
 
 
-@lru_cache(maxsize=LARGEST_SET)
-def _subsets(k: int) -> list[tuple[list[int], list[list[int]]]]:
-    """Return for each size the subsets of k members, as bits, and the members of each."""
-    sizes: list[tuple[list[int], list[list[int]]]] = []
-    for size in range(1, k + 1):
-        subsets = [subset for subset in range(2**k) if subset.bit_count() == size]
-        sizes.append((subsets, [[member for member in range(k) if subset >> member & 1] for subset in subsets]))
-    return sizes
+@dataclass(frozen=True, eq=False)
+class _Subsets:
+    """The subsets of a set, by their places in the order of :attr:`by_size`.
+
+    Attributes:
+        by_size: all of them as bits, ordered by size.
+        sizes: for each size from 1, without the whole set, the members of each subset and the places of what is left
+            of it without each of them.
+        without: the place of the set without one member, ``[k]``.
+        without_both: without one or two, ``[k, k]``.
+    """
+
+    by_size: Tensor
+    sizes: tuple[tuple[Tensor, Tensor], ...]
+    without: Tensor
+    without_both: Tensor
+
+
+@lru_cache(maxsize=4 * LARGEST_SET)
+def _subsets(k: int, device: torch.device) -> _Subsets:
+    order = sorted(range(2**k), key=lambda subset: (subset.bit_count(), subset))
+    place = {subset: number for number, subset in enumerate(order)}
+    # Kept for callers that record a graph, whatever this one does.
+    with torch.inference_mode(False):
+        sizes = []
+        for size in range(1, k):
+            subsets = [subset for subset in order if subset.bit_count() == size]
+            members = [[member for member in range(k) if subset >> member & 1] for subset in subsets]
+            smaller = [[place[s ^ 1 << member] for member in part] for s, part in zip(subsets, members, strict=True)]
+            sizes.append((torch.tensor(members, device=device), torch.tensor(smaller, device=device)))
+        whole = 2**k - 1
+        without = [place[whole ^ 1 << member] for member in range(k)]
+        both = [[place[whole & ~(1 << one | 1 << other)] for other in range(k)] for one in range(k)]
+        return _Subsets(
+            torch.tensor(order, device=device),
+            tuple(sizes),
+            torch.tensor(without, device=device),
+            torch.tensor(both, device=device),
+        )
 
 
 def _weigh(
@@ -225,6 +252,8 @@ def _weigh(
 
 def _join(found: list[Parts], n_samples: int) -> Parts:
     def together(blocks: list[Any]) -> Tensor:
+        if len(blocks) == 1 and blocks[0].shape[1] == n_samples:
+            return blocks[0]
         return torch.cat([block.expand(len(block), n_samples, *block.shape[2:]) for block in blocks])
 
     values = zip(*(parts.values for parts in found), strict=True)
