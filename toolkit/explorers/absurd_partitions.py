@@ -354,9 +354,11 @@ def explore_absurd_partitions() -> View:
         {
             "data": controls.toggle("data", DATA, "moons"),
             "kind": controls.toggle("partition", PARTITIONS, "stripes"),
-            "count": controls.int_slider("number of stripes or rings", 12, 2, 40),
-            "direction": controls.float_slider("direction of stripes", 90.0, 0.0, 180.0, step=5.0, unit="degrees"),
-            "width": controls.log_slider("width of a border", 0.002, 0.002, 0.2, steps_per_decade=10, unit="sd"),
+            "count": controls.int_slider("stripes or rings", 12, 2, 40),
+            "direction": controls.float_slider("direction", 90.0, 0.0, 180.0, step=5.0, unit="degrees"),
+            "width": controls.log_slider(
+                "border width", 0.002, 0.002, 0.2, steps_per_decade=10, unit="sd", format=".3f"
+            ),
             "epsilon": controls.float_slider("ε", 0.15, 0.0, 0.5, step=0.01),
         },
         compute,

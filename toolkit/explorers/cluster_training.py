@@ -210,7 +210,7 @@ def _frame(training: Training, points: PlanePoints, grid: Tensor, setting: Setti
     with torch.no_grad():
         return Frame(
             step,
-            predict_logits(model, grid).softmax(1).numpy(),
+            predict_logits(model, grid).softmax(1).float().numpy(),
             moved[:ARROWS].numpy(),
             float(losses.divergence(logits, model(moved)).mean()),
             float(losses.marginal_entropy(logits)),
@@ -334,8 +334,8 @@ def describe(look: Look) -> str:
         )
     if setting.data == "rings" and now.step == STEPS and now.accuracy < 0.9:
         text += (
-            ". No setting that we tried separates the rings: the first cut goes through both, and to survive small "
-            "steps is no reason to leave it"
+            ". No setting that we tried separates the rings: the first cut goes through both, and training did "
+            "not leave it"
         )
     return f"{text}."
 
@@ -356,7 +356,7 @@ class ClusterTrainingView(BackgroundView):
     def __init__(self, choices: Mapping[str, widgets.Widget], frame: widgets.IntSlider, kept: list[Run]):
         self.kept = {run.setting: run for run in kept}
         self._shown = self.kept[Setting(**{name: control.value for name, control in choices.items()}).plain()]
-        self.play = widgets.Play(min=frame.min, max=frame.max, value=frame.max, interval=150)
+        self.play = widgets.Play(min=frame.min, max=frame.max, value=frame.max, interval=150, show_repeat=False)
         self.play.layout.width = "max-content"
         widgets.jslink((self.play, "value"), (frame, "value"))
         initial = self._look(self._shown, frame.value)
