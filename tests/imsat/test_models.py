@@ -97,3 +97,12 @@ def test_squared_weights_are_those_of_matrices():
 
 def test_no_matrices_have_no_weight():
     assert float(squared_weights(nn.BatchNorm1d(3))) == 0
+
+
+def test_weights_are_drawn_in_the_type_asked_for():
+    double, single = made(6, 5, 3, dtype=torch.float64), made(6, 5, 3)
+    assert all(tensor.dtype == torch.float64 for tensor in double.state_dict().values() if tensor.is_floating_point())
+    first = double[0].weight
+    assert not torch.equal(first, first.float().double())  # drawn in double precision, not rounded to single
+    assert single[0].weight.dtype == torch.float32
+    assert torch.equal(made(6, 5, 3, dtype=torch.float32)[0].weight, single[0].weight)

@@ -189,7 +189,12 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if given is None:
             sizes = tuple(int(units) for units in self.hidden)
             made: nn.Module = network(
-                inputs.shape[1], n_outputs, hidden=sizes, initialization=self.initialization, generator=generator
+                inputs.shape[1],
+                n_outputs,
+                hidden=sizes,
+                initialization=self.initialization,
+                generator=generator,
+                dtype=inputs.dtype,
             )
         else:
             made = copy.deepcopy(given)

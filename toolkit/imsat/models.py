@@ -23,6 +23,7 @@ def network(
     hidden: Sequence[int] = (1200, 1200),
     initialization: Initialization = "small",
     generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
 ) -> nn.Sequential:
     """Build a network whose outputs are logits, of K clusters or D bits.
 
@@ -40,9 +41,11 @@ def network(
             layer, 1e-4·√2, as in a public port to PyTorch; "official" is √0.1 and 0.01, as in the authors' code.
             Biases are 0.
         generator: draws the weights, on the CPU.
+        dtype: of the weights; default: torch's. Drawn in double precision they are the same on every processor; those
+            of single precision depend on its vector instructions, in the last digits.
 
     Returns:
-        The network, on the CPU in torch's default type.
+        The network, on the CPU.
 
     Raises:
         ValueError: a size below 1 or an unknown initialization.
@@ -55,14 +58,14 @@ def network(
     inner, last = SCALES[initialization]
     layers: list[nn.Module] = []
     for position, (before, after) in enumerate(itertools.pairwise(sizes)):
-        linear = nn.utils.skip_init(nn.Linear, before, after, device="cpu")
+        linear = nn.utils.skip_init(nn.Linear, before, after, device="cpu", dtype=dtype)
         final = position == len(hidden)
         with torch.no_grad():
             linear.weight.normal_(0, (last if final else inner) / math.sqrt(before), generator=generator)
             linear.bias.zero_()
         layers.append(linear)
         if not final:
-            layers += [nn.BatchNorm1d(after, eps=_EPSILON, momentum=0.1, device="cpu"), nn.ReLU()]
+            layers += [nn.BatchNorm1d(after, eps=_EPSILON, momentum=0.1, device="cpu", dtype=dtype), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
