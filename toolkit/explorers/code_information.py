@@ -163,7 +163,7 @@ def compute(source: str = BLENDS[0], n_bits: int = 3, share: float = 1.0) -> Ble
 NAMES = ("exact", "c = 1", "c = 2")
 LOOKS = (style.MEANINGS["truth"], style.LINES[0], style.LINES[1])
 _WIDTH, _BARS, _TOP, _TALL = 660.0, 286.0, 34.0, 296.0
-_CEILING = style.Line(style.GREY, (0, (2.0, 2.0)), "", 1.4)
+CEILING = style.Line(style.GREY, (0, (2.0, 2.0)), "", 1.4)
 
 
 def draw(found: Blend) -> Svg:
@@ -173,7 +173,7 @@ def draw(found: Blend) -> Svg:
     lowest, highest = _range(found.way)
     picture.place(0, _TOP, information_bars(found.here, (lowest, highest), width=_BARS, height=_TALL))
     values = [[getattr(point, name) for point in found.way] for name in ("exact", "first", "second")]
-    ceiling = Series("", [0, 1], [found.here.ceiling] * 2, _CEILING)
+    ceiling = Series("", [0, 1], [found.here.ceiling] * 2, CEILING)
     lines = [Series(name, SHARES, value, look) for name, value, look in zip(NAMES, values, LOOKS, strict=True)]
     first, second = found.source.split(" to ")
     chart = line_chart(
