@@ -133,7 +133,7 @@ def _finding(picked: Picked) -> str:
     following = values_of(others[0], picked.metric)
     beside = f"{others[0].variant} {following.mean():.{picked.decimals}f}"
     if min(values.size, following.size) > 1 and not_told_apart(values, following):
-        return f"{text}, within the seeds' error of {beside}"
+        return f"{text}, within the error of {beside}"
     return f"{text}, {beside}, {others[-1].variant} {values_of(others[-1], picked.metric).mean():.{picked.decimals}f}"
 
 

@@ -96,7 +96,8 @@ def draw_strips(
     top, bottom = 44.0, 44.0 + _ROW * len(strips)
     picture = Svg(width, bottom + 48)
     picture.text(14, 24, shorten(title, width - 24, _TITLE, bold=True), size=_TITLE, bold=True)
-    low, high = limits([strip.values for strip in strips], value_limits, False, 0.04)
+    spreads = [_ends(strip.values) for strip in strips if strip.values.size > 1]
+    low, high = limits([*(strip.values for strip in strips), *spreads], value_limits, False, 0.04)
     to_x = Scale(low, high, left, right, False)
     values = ticks(low, high, most=6)
     for value, name in zip(values, tick_names(values), strict=True):
@@ -119,10 +120,13 @@ def _draw_strip(picture: Svg, strip: Strip, to_x: Scale, y: float) -> None:
         return
     mean = float(values.mean())
     if values.size > 1:
-        half = float(values.std(ddof=1))
-        ends = [min(max(to_x(mean + side * half), to_x.start), to_x.end) for side in (-1, 1)]
+        ends = [min(max(to_x(end), to_x.start), to_x.end) for end in _ends(values).tolist()]
         picture.line(*[ends[0], y, ends[1], y], stroke=colour, stroke_width=7, opacity=0.25)
     picture.line(to_x(mean), y - 10, to_x(mean), y + 10, stroke=colour, stroke_width=3)
     for place, value in enumerate(values.tolist()):
         shift = (-4.0, 4.0, 0.0)[place % 3] if values.size > 1 else 0.0  # so that equal ones can be told apart
         picture.circle(to_x(value), y + shift, 3.6, fill=colour, stroke="#ffffff", stroke_width=0.8)
+
+
+def _ends(values: np.ndarray) -> np.ndarray:
+    return values.mean() + values.std(ddof=1) * np.array([-1.0, 1.0])

@@ -129,7 +129,7 @@ def describe(radii: Radii) -> str:
     text += f" A reader of the authors' code reports {spread_text(radii.readers)} over {radii.readers.size} runs"
     text += f" ({result.source})"
     differs = difference(run, hidden="1200-1200", epochs=50) if run.config["data"] == "mnist" else "other images"
-    text += f"; ours differ: {differs}." if differs else ", on as many images with the same network."
+    text += f"; ours differ: {differs}." if differs else "; ours have the setting of that code."
     return f"{text} {where_recorded([record for record in run.records if record.variant in RADII])}"
 
 
