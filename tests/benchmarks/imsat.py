@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -108,14 +109,15 @@ def main(quick: bool = False, out: Path | None = None) -> int:
         print(rows[-1], flush=True)
     met = all(row.met for row in rows)
     if out is not None:
-        columns = {
+        columns: dict[str, list[Any]] = {
             "what": [row.name for row in rows],
             "value": [row.value for row in rows],
             "budget": [row.budget for row in rows],
             "detail": [row.detail for row in rows],
         }
-        spent = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
-        result = SeedResult(0, {row.name: row.value for row in rows}, tables={"CPU time": columns}, **spent)
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
+        metrics = {row.name: row.value for row in rows}
+        result = SeedResult(0, metrics, tables={"CPU time": columns}, seconds=seconds, cpu_seconds=cpu_seconds)
         scale, environment = "quick" if quick else "laptop", describe_environment("cpu")
         times = (now(), result.seconds, result.cpu_seconds)
         print(save_record(Record("imsat-speed", "", scale, {"quick": quick}, (result,), environment, *times), out))

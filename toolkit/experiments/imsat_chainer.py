@@ -148,7 +148,7 @@ def train(
         The loss and its parts at each step.
     """
     optimizer = Adam(lr=learning_rate).setup(encoder)
-    history = []
+    history: list[Mapping[str, float]] = []
     for _ in range(n_steps):
         chosen = draw_permutation(len(x), generator=generator)[:batch_size].numpy()
         d = draw_normal(x[chosen].shape, generator=generator, dtype=torch.float64).numpy()
