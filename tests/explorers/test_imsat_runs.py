@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.experiments.imsat_data import load_points
-from toolkit.experiments.imsat_methods import Settings
+from toolkit.experiments.imsat_methods import Settings, find_method
 from toolkit.explorers import imsat_runs
 from toolkit.explorers.clusterings import examine
 from toolkit.imsat import clustering_accuracy
@@ -23,7 +23,7 @@ def small(monkeypatch):
 
 def test_methods_are_told_what_the_study_tells_them(small):
     found = imsat_runs.trained_clusterings()
-    assert list(found.models) == ["IMSAT (VAT)", "IMSAT (RPT)", "deep RIM", "k-means"]
+    assert list(found.models) == [*(find_method(name).title for name in ("VAT", "RPT", "RIM")), "k-means"]
     vat, rpt, rim, k_means = found.models.values()
     assert (vat.alpha, vat.lam, rpt.alpha, rpt.lam) == (0.4, 0.3, 1.0, 0.2)
     assert (rim.lam, rim.mu, rim.perturbation, rim.weight_decay) == (1.0, 1.0, None, 0.005)
