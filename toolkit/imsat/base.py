@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from toolkit.core.devices import resolve_device, resolve_generator
 from toolkit.core.errors import reject, require
 from toolkit.core.history import History
+from toolkit.imsat.configuration import fit_configuration
 from toolkit.imsat.models import SCALES, Initialization, network, squared_weights
 from toolkit.imsat.neighbours import neighbour_distances
 from toolkit.imsat.parameters import check_choice, check_integer, check_number
@@ -81,7 +82,7 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 meant for pixels from −1 to 1).
             y: not used.
             radii: distance of each point to its k-th neighbour, if they are known; default: computed when needed.
-            checkpoint: a file to go on from after an interruption.
+            checkpoint: a file to go on from after an interruption; each start adds its number to the name.
             evaluate: called with the number of finished steps; what it returns joins ``history_``. It may use the
                 estimator, which predicts with the network as it is then.
             evaluate_every: in steps; default: after the last one.
@@ -92,6 +93,7 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Raises:
             ValueError, TypeError: bad parameters or points.
+            CheckpointError: the checkpoint is broken, or of other parameters, points or longer training.
             FloatingPointError: training left the finite numbers.
         """
         going_on = self.network_ if self.warm_start and hasattr(self, "network_") else None
@@ -102,6 +104,7 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         seeds = draw_seeds(type(self).__name__, self.random_state, self.n_init)
         best: tuple[float, Training, History] | None = None
         for restart, seed in enumerate(seeds):
+            file = None if checkpoint is None else f"{os.fspath(checkpoint)}-{restart}"
             with global_generators_kept(inputs.device, seed):
                 generator = resolve_generator(seed=seed)
                 training = self._training(self._network(inputs, going_on, generator), inputs, perturbations, generator)
@@ -109,7 +112,8 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 self.network_ = training.network
                 history = training.run(
                     self.epochs * training.per_epoch,
-                    checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}-{restart}",
+                    checkpoint=file,
+                    config=None if file is None else fit_configuration(self.get_params(False), inputs, going_on, file),
                     evaluate=evaluate,
                     evaluate_every=evaluate_every,
                     stop=stop,
