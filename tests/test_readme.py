@@ -101,7 +101,7 @@ def test_command_line_has_the_commands_it_tells_of() -> None:
 
 
 def test_the_programs_run(tmp_path, capsys, monkeypatch) -> None:
-    training, estimate = PROGRAMS
+    training, estimate, clusters = PROGRAMS
     assert '(3, "epoch")' in training
     monkeypatch.chdir(tmp_path)
     exec(training.replace('(3, "epoch")', '(1, "iteration")'), {})
@@ -110,6 +110,9 @@ def test_the_programs_run(tmp_path, capsys, monkeypatch) -> None:
     exec(estimate, found)
     assert found["logits"].grad.abs().min() > 0
     assert "largest z" in capsys.readouterr().out
+    assert "epochs=60" in clusters
+    exec(clusters.replace("epochs=60", "epochs=2"), {})
+    assert "ClusteringScores(accuracy=" in capsys.readouterr().out
 
 
 def test_every_optional_extra_is_explained() -> None:

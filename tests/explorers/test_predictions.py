@@ -7,6 +7,7 @@ from toolkit.experiments.small_tapes import Design
 from toolkit.explorers import predictions
 from toolkit.explorers.coin_objectives import coin_problem
 from toolkit.explorers.first_training import train
+from toolkit.explorers.hash_runs import ITQ, PLAIN, hash_runs
 from toolkit.explorers.sbn_runs import find_run
 from toolkit.explorers.tape_designs import recorded_study, recorded_timings
 from toolkit.imsat import mutual_information
@@ -54,3 +55,9 @@ def test_clusters_without_labels_is_right_for_any_certain_and_equal_clusters():
     stripes = torch.arange(200) // 20 % 2 == 0
     logits = [40 * torch.stack([one, ~one], 1).double() for one in (halves, stripes)]
     assert mutual_information(logits[0]).item() == mutual_information(logits[1]).item()
+
+
+def test_learning_to_hash_is_right_by_the_lessons_own_codes():
+    assert predictions.learning_to_hash().answer == "the rotated directions'"
+    found = {name: code.scores.mean_average_precision for name, code in hash_runs().codes.items()}
+    assert 0.15 < found[PLAIN] < found[ITQ] - 0.05

@@ -14,6 +14,8 @@ READY = frozenset(
         "02_training_the_chainer_way",
         "03_gradients_through_coin_flips",
         "04_sigmoid_belief_networks",
+        "05_clusters_without_labels",
+        "06_learning_to_hash",
     }
 )
 """The lessons that exist; the others are to come."""

@@ -78,3 +78,21 @@ def clusters_without_labels() -> Prediction:
         explanation="Mutual information asks for certain predictions and equal clusters, and for nothing else. Where "
         "the border runs is the same to it.",
     )
+
+
+def learning_to_hash() -> Prediction:
+    """Ask whether information alone makes a code that finds similar images, for ``06_learning_to_hash``."""
+    return predict(
+        "A network learns 16 bits that tell as much as possible about an image of a digit; nothing else is asked. "
+        "Another method takes the 16 directions in which the images vary most, rotates them and keeps the signs. Which "
+        "code finds more images of the same digit?",
+        [
+            "the network's, by far",
+            "the network's, by a little",
+            "the rotated directions'",
+            "neither is better than chance",
+        ],
+        answer="the rotated directions'",
+        explanation="A code that tells as much as possible gives each image a code of its own. That two images are "
+        "alike is no information.",
+    )

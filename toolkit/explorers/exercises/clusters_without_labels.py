@@ -110,14 +110,14 @@ def batch_bias(answer: Any) -> Verdict:
 
 @exercise
 def why_balance(answer: Any) -> Verdict:
-    """Judge what happens with μ = 0: a word."""
+    """Judge which useless answer makes the loss 0 if μ is 0: a word."""
     return expect_choice(
         answer,
         "one cluster",
-        right="Certain and never changing: one cluster for all makes H(Y|X) and R_SAT 0. Only H(Y) forbids it.",
+        right="Certain and never changing: one cluster for all makes H(Y|X) and R_SAT 0. Only H(Y) speaks against it.",
         slips={
-            "equal clusters": "nothing asks for equal clusters any more: H(Y) is what did.",
-            "one cluster a point": "there are only K clusters, and nothing rewards using many of them.",
-            "nothing": "something changes: the loss can now be made 0 without looking at the points.",
+            "stripes": "across a stripe's border a small step changes the prediction, so R_SAT is not 0.",
+            "undecided everywhere": "that never changes, but it is not certain: H(Y|X) is log K.",
+            "one cluster a point": "there are only K clusters, and neighbours in different ones make R_SAT large.",
         },
     )
