@@ -37,8 +37,8 @@ class ImagesConfig(StudyConfig):
     epochs: int | None = None
     """Passes over the images."""
 
-    initialization: Literal["small", "official"] = "small"
-    """Scale of the first weights."""
+    initialization: Literal["small", "official"] = by_scale(quick="small", laptop="small", paper="official")
+    """Scale of the first weights; official is that of the authors' code."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
