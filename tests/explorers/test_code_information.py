@@ -144,3 +144,8 @@ def test_pictures_hold_the_numbers():
     text = draw(compute("independent to copies", 8, 1.0)).to_string()
     assert "−13.86" in text and "−33.27" in text and "ceiling D log 2 = 5.55" in text
     assert "right amount, with either weight" in draw(compute(BLENDS[0], 4, 0.0)).to_string()
+
+
+def test_one_frame_around_bars_and_lines():
+    text = draw(compute("independent to copies", 3, 1.0)).to_string()
+    assert text.count("#d0d0d0") == 1 and text.count("information (nats)") == 2

@@ -75,8 +75,9 @@ def test_empty_balls_are_told(small_hash_runs):
     (curve,) = measure(runs)
     assert curve.empty.tolist() == [0.5] * 7 + [0.0]
     assert curve.precision.tolist() == pytest.approx([1 / 6] * 7 + [1 / 3])
-    assert "PCA-ITQ 0.17 and 0.50, 50 % of the balls empty" in describe(read(runs, (curve,), 3, 10))
-    assert "empty" not in describe(read(runs, (curve,), 7, 10))
+    told = describe(read(runs, (curve,), 3, 10))
+    assert "PCA-ITQ 0.17 and 0.50 (50 % of the queries find nothing)" in told and "counts as precision 0" in told
+    assert "nothing" not in describe(read(runs, (curve,), 7, 10))
 
 
 def test_every_radius_draws(small_hash_runs):

@@ -16,11 +16,12 @@ from torch import Tensor
 from toolkit.core.errors import require
 from toolkit.core.svg import Svg
 from toolkit.core.text_width import text_width
+from toolkit.explorers.small_panels import draw_panel
 from toolkit.imsat.exact import exact_hash_information
 from toolkit.imsat.hash_losses import hash_information
 from toolkit.lessons import View, controls, style
 from toolkit.lessons.axis import Scale, tick_names, ticks
-from toolkit.lessons.svg import Series, line_chart
+from toolkit.lessons.svg import Series
 
 BLENDS = ("independent to copies", "independent to XORs", "XORs to copies")
 SHARES = tuple(round(share / 10, 1) for share in range(11))
@@ -163,6 +164,8 @@ def compute(source: str = BLENDS[0], n_bits: int = 3, share: float = 1.0) -> Ble
 NAMES = ("exact", "c = 1", "c = 2")
 LOOKS = (style.MEANINGS["truth"], style.LINES[0], style.LINES[1])
 _WIDTH, _BARS, _TOP, _TALL = 660.0, 286.0, 34.0, 296.0
+PANEL = (_BARS + 18, _TOP + 6, _WIDTH - _BARS - 32, _TALL - 36)
+"""Where the lines stand beside :func:`information_bars`: their axes begin and end at the same height."""
 CEILING = style.Line(style.GREY, (0, (2.0, 2.0)), "", 1.4)
 
 
@@ -176,17 +179,16 @@ def draw(found: Blend) -> Svg:
     ceiling = Series("", [0, 1], [found.here.ceiling] * 2, CEILING)
     lines = [Series(name, SHARES, value, look) for name, value, look in zip(NAMES, values, LOOKS, strict=True)]
     first, second = found.source.split(" to ")
-    chart = line_chart(
-        [ceiling, lines[0], lines[1], lines[2]],
+    draw_panel(
+        picture,
+        PANEL,
+        [ceiling, *lines],
+        heading="information (nats)",
         x_label=f"share: 0 {first}, 1 {second}",
-        y_label="information (nats)",
         x_limits=(0.0, 1.0),
         y_limits=(lowest, highest),
-        marks=[(found.share, "")],
-        width=_WIDTH - _BARS,
-        height=_TALL,
+        mark=found.share,
     )
-    picture.place(_BARS, _TOP, chart)
     return picture
 
 
@@ -301,6 +303,6 @@ def explore_code_information() -> View:
     choices = {
         "source": controls.choice("bits", {name[0].upper() + name[1:]: name for name in BLENDS}),
         "n_bits": controls.int_slider("number of bits D", 3, 1, MOST_BITS),
-        "share": controls.float_slider("share of points of the second kind", 1.0, 0.0, 1.0, step=0.1),
+        "share": controls.float_slider("share of the second", 1.0, 0.0, 1.0, step=0.1),
     }
     return View(choices, compute, draw, describe)

@@ -155,7 +155,7 @@ def _draw_shares(picture: Svg, found: Bit, bars: float) -> None:
         picture.text(_MAP_X - 6, _MAP_Y + _ROW * row + 13, shorten(name, 30, 12), size=12, anchor="end")
     _frame(picture, _MAP_X + each * (found.bit - 1), _MAP_Y, each, _ROW * classes)
     _scale(picture, _MAP_X + _MAP + 8, _MAP_Y, _ROW * classes, ("0", "1"))
-    picture.text(_LEFT, bars, "information of each bit, I(Y_d;X), nats; line: log 2", size=12)
+    picture.text(_LEFT, bars, "information of each bit (nats); line: log 2", size=12)
     top, bottom = bars + 14, bars + 84
     ceiling = math.log(2)
     for bit, value in enumerate(found.information.tolist(), 1):
@@ -176,7 +176,7 @@ def _draw_pairs(picture: Svg, found: Bit) -> None:
     # The diagonal is white: a bit shares all of itself with itself.
     shared = torch.where(torch.eye(n_bits, dtype=torch.bool), torch.nan, found.shared).numpy()
     largest = max(float(np.nanmax(shared)) if n_bits > 1 else 0.0, 1e-3)
-    picture.text(_PAIRS_X - 24, _MAP_Y - 30, "shared by two bits, I(Y_d;Y_d′), nats", bold=True)
+    picture.text(_PAIRS_X - 24, _MAP_Y - 30, "shared by two bits (nats)", bold=True)
     _columns(picture, n_bits, each, _PAIRS_X, _MAP_Y - 7, found.bit)
     picture.image(_PAIRS_X, _MAP_Y, _PAIRS, _PAIRS, _colours(shared, 0.0, largest))
     for bit in _named(n_bits, each, found.bit):

@@ -12,8 +12,9 @@ from toolkit.experiments import Record
 from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text, title_of
 from toolkit.explorers.imsat_recorded import empty_picture, not_told_apart
 from toolkit.explorers.imsat_records import HASHING, Run, not_recorded, recorded_runs, values_of, where_recorded
+from toolkit.explorers.small_panels import draw_panel
 from toolkit.lessons import View, controls
-from toolkit.lessons.svg import Series, line_chart
+from toolkit.lessons.svg import Series
 
 SCORES = {
     "mAP": "mean average precision (mAP)",
@@ -111,16 +112,15 @@ def _draw_curves(picked: Picked) -> Svg:
             for record, curve in curves
             if curve[0].size
         ]
-        chart = line_chart(
+        draw_panel(
+            picture,
+            (14 + number * _WIDTH / 2, _TOP, _WIDTH / 2 - 24, _TALL - 26),
             lines,
+            heading=f"{name} within the radius",
             x_label="Hamming radius (bits)",
-            y_label=f"{name} within the radius",
             x_limits=(0.0, max(end, 1.0)),
             y_limits=(0.0, 1.02),
-            width=_WIDTH / 2,
-            height=_TALL,
         )
-        picture.place(number * _WIDTH / 2, _TOP, chart)
     return picture
 
 

@@ -11,9 +11,10 @@ from toolkit.core.errors import require
 from toolkit.core.svg import Svg
 from toolkit.core.text_width import shorten, text_width
 from toolkit.explorers.hash_runs import LOOKS, HashRuns, hash_runs
+from toolkit.explorers.small_panels import draw_panel
 from toolkit.imsat.retrieval import evaluate_retrieval
 from toolkit.lessons import View, controls, style
-from toolkit.lessons.svg import Series, line_chart
+from toolkit.lessons.svg import Series
 
 NEAREST = (10, 50, 100, 250, 500)
 
@@ -137,8 +138,8 @@ _WIDTH, _TOP, _TALL, _ROW = 660.0, 60.0, 268.0, 24.0
 _COLUMNS = (
     ("precision", 214.0),
     ("recall", 282.0),
-    ("images found", 386.0),
-    ("empty balls", 482.0),
+    ("images", 372.0),
+    ("found nothing", 482.0),
     ("P at N", 562.0),
     ("mAP", 630.0),
 )
@@ -161,17 +162,16 @@ def draw(found: Curves) -> Svg:
             values = getattr(curve, name)
             lines.append(Series("", np.arange(len(values)), values, look))
             here.append(Series("", [found.radius], [values[found.radius]], look, markers=True))
-        chart = line_chart(
+        draw_panel(
+            picture,
+            (14 + number * _WIDTH / 2, _TOP, _WIDTH / 2 - 24, _TALL - 18),
             [*lines[::-1], *here[::-1]],  # the first method on top
+            heading=f"{name}, mean over queries",
             x_label="Hamming radius (bits)",
-            y_label=f"{name}, mean over queries",
             x_limits=(0.0, float(max(len(curve.precision) for curve in found.curves) - 1)),
             y_limits=(0.0, 1.04),
-            marks=[(float(found.radius), "")],
-            width=_WIDTH / 2,
-            height=_TALL,
+            mark=float(found.radius),
         )
-        picture.place(number * _WIDTH / 2, _TOP, chart)
     _draw_table(picture, found, looks)
     return picture
 
@@ -219,12 +219,13 @@ def describe(found: Curves) -> str:
     r = found.radius
     parts = []
     for curve in found.curves:
-        empty = f", {100 * curve.empty[r]:.0f} % of the balls empty" if curve.empty[r] > 0 else ""
+        empty = f" ({100 * curve.empty[r]:.0f} % of the queries find nothing)" if curve.empty[r] > 0 else ""
         parts.append(f"{curve.method} {curve.precision[r]:.2f} and {curve.recall[r]:.2f}{empty}")
     nearest = ", ".join(f"{curve.method} {curve.at_n[found.n]:.2f}" for curve in found.curves)
+    counted = " A query that finds nothing counts as precision 0." if any(c.empty[r] > 0 for c in found.curves) else ""
     return (
         f"Precision and recall within {bits(r)}, means over {found.n_queries} queries in {found.n_gallery:,} images: "
-        f"{'; '.join(parts)}. Precision among the {found.n} nearest: {nearest}."
+        f"{'; '.join(parts)}.{counted} Precision among the {found.n} nearest: {nearest}."
     )
 
 
@@ -239,7 +240,7 @@ def explore_retrieval_curves(runs: HashRuns | None = None) -> View:
     most = min(len(curve.precision) for curve in curves) - 1
     numbers = possible(runs)
     chosen = {
-        "radius": controls.int_slider("Hamming radius", min(2, most), 0, most, unit="bits"),
+        "radius": controls.int_slider("radius", min(2, most), 0, most, unit="bits"),
         "n": controls.choice("precision among the nearest", numbers, 100 if 100 in numbers else numbers[0]),
     }
     return View(chosen, functools.partial(read, runs, curves), draw, describe)

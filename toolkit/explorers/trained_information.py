@@ -16,6 +16,7 @@ from toolkit.explorers.code_information import (
     CEILING,
     LOOKS,
     NAMES,
+    PANEL,
     CodeInformation,
     information_bars,
     judged,
@@ -23,9 +24,10 @@ from toolkit.explorers.code_information import (
     signed,
 )
 from toolkit.explorers.hash_runs import HashRuns, hash_runs
+from toolkit.explorers.small_panels import draw_panel
 from toolkit.imsat.exact import MOST_BITS
 from toolkit.lessons import View, controls
-from toolkit.lessons.svg import Series, line_chart
+from toolkit.lessons.svg import Series
 
 SOFT, HARD = "probabilities", "codes"
 
@@ -89,17 +91,16 @@ def draw(found: Growth) -> Svg:
     highest = 1.1 * max(lists[3])
     picture.place(0, _TOP, information_bars(found.here, (lowest, highest), width=_BARS, height=_TALL))
     lines = [Series(name, numbers, values, look) for name, values, look in zip(NAMES, lists, LOOKS, strict=False)]
-    chart = line_chart(
+    draw_panel(
+        picture,
+        PANEL,
         [Series("", numbers, lists[3], CEILING), *lines],
+        heading="information (nats)",
         x_label="number of bits D",
-        y_label="information (nats)",
         x_limits=(min(1.0, numbers[-1] - 1.0), float(numbers[-1])),
         y_limits=(lowest, highest),
-        marks=[(float(found.n_bits), "")],
-        width=_WIDTH - _BARS,
-        height=_TALL,
+        mark=float(found.n_bits),
     )
-    picture.place(_BARS, _TOP, chart)
     return picture
 
 

@@ -34,7 +34,8 @@ def test_codes_in_a_ball_by_counting():
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"), [(136, "code itself"), (120, "exactly two"), (257, "twice"), (4, "fourteen"), (7, "not 7")]
+    ("answer", "words"),
+    [(136, "code itself"), (120, "exactly two"), (257, "twice"), (4, "fourteen"), (17, "at most one"), (7, "not 7")],
 )
 def test_slips_of_codes_in_a_ball(answer, words):
     verdict = exercises.codes_in_a_ball(answer)
@@ -49,6 +50,7 @@ def test_slips_of_codes_in_a_ball(answer, words):
         (lambda q, g: (q[:, None] == g[None]).sum(-1), False, "agree"),
         (lambda q, g: (q[:, None] ^ g[None]).sum(-1).T, False, "shape"),
         (lambda q, g: (q[:, None] ^ g[None]).sum(-1) + 1, False, "wrong"),
+        (lambda q, g: (q[:, None] ^ g[None]).float().mean(-1), False, "share of the bits"),
         (lambda q, g: q @ g.T, False, "stopped with"),
         (lambda q, g: "far", False, "table of distances"),
         (1, False, "function"),
@@ -64,6 +66,8 @@ def test_average_precision_against_scikit_learn():
     value = average_precision_score(ranking, range(len(ranking), 0, -1))
     assert exercises.average_precision(value).right
     assert "whole list" in exercises.average_precision(0.6).sentence
+    everywhere = (1 / 1 + 1 / 2 + 2 / 3 + 3 / 4 + 3 / 5) / 5
+    assert "all places" in exercises.average_precision(everywhere).sentence
     assert "three right ones" in exercises.average_precision(value * 3 / 5).sentence
 
 
@@ -85,4 +89,5 @@ def test_too_much(answer, right, words):
 
 @pytest.mark.parametrize(("answer", "right"), [(1, True), (1.0, True), ("1", True), (2, False), (0, False), (5, False)])
 def test_which_weight(answer, right):
-    assert exercises.which_weight(answer).right is right
+    verdict = exercises.which_weight(answer)
+    assert verdict.right is right and verdict.sentence[0].isupper()

@@ -29,6 +29,7 @@ def codes_in_a_ball(answer: Any) -> Verdict:
         right="The code itself, 16 that differ in one bit, 120 in two: 137 places to look up in any gallery.",
         slips={
             sum(counts) - 1: "the code itself belongs to the ball.",
+            1 + counts[1]: "those differ in at most one bit.",
             counts[2]: "those differ in exactly two bits.",
             1 + 16 + 16 * 15: "each pair of bits is counted twice there.",
             2**RADIUS: "that many codes share the other fourteen bits; which two bits differ is open.",
@@ -62,7 +63,9 @@ def hamming(answer: Any) -> Verdict:
             return Verdict(False, f"Expected shape {tuple(right.shape)}, got {tuple(found.shape)}.")
         if not torch.equal(found.double(), right.double()):
             same = torch.equal(found.double(), (n_bits - right).double())
-            return Verdict(False, "That counts the bits that agree." if same else "Some distances are wrong.")
+            share = torch.allclose(found.double() * n_bits, right.double(), rtol=0, atol=1e-4)
+            wrong = "That counts the bits that agree." if same else "Some distances are wrong."
+            return Verdict(False, "That is the share of the bits that differ; count them." if share else wrong)
     return Verdict(True, "All tables agree, those of one bit and of 70 bits too.")
 
 
@@ -72,6 +75,7 @@ def average_precision(answer: Any) -> Verdict:
     right_ones = [position for position, right in enumerate(RANKING) if right]
     precisions = [(found + 1) / (position + 1) for found, position in enumerate(right_ones)]
     value = sum(precisions) / len(precisions)
+    everywhere = [sum(RANKING[:place]) / place for place in range(1, len(RANKING) + 1)]
     return expect_number(
         answer,
         value,
@@ -80,6 +84,7 @@ def average_precision(answer: Any) -> Verdict:
         right="The precision where each right one is found, 1, 2/3 and 3/4, on average.",
         slips={
             sum(RANKING) / len(RANKING): "that is the precision of the whole list; the order should count.",
+            sum(everywhere) / len(RANKING): "that is the mean over all places; take those where a right one is found.",
             sum(precisions) / len(RANKING): "the mean is over the three right ones, not over all five places.",
         },
     )
@@ -114,7 +119,7 @@ def which_weight(answer: Any) -> Verdict:
         "1",
         right="I(Y1, Y2; X) = I(Y1; X) + I(Y2; X) − I(Y1; Y2). The weight 2 of the authors' code asks for more.",
         slips={
-            "2": "that counts the shared information of the pair twice.",
-            "0": "then nothing that is shared counts.",
+            "2": "That counts the shared information of the pair twice.",
+            "0": "Then nothing that is shared counts.",
         },
     )
