@@ -93,6 +93,5 @@ def learning_to_hash() -> Prediction:
             "neither is better than chance",
         ],
         answer="the rotated directions'",
-        explanation="A code that tells as much as possible gives each image a code of its own. That two images are "
-        "alike is no information.",
+        explanation="Information asks that codes differ, not that images which are alike get codes which are alike.",
     )
