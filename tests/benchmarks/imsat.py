@@ -2,7 +2,7 @@
 
 A step of virtual adversarial training takes three passes forward and two back, where a supervised step of the same
 network takes one each; both update with the same Adam, take turns in one process on one thread, and are compared by CPU
-time. Retrieval is as large as the paper's. Ends with status 1 if a budget is missed in every attempt.
+time. Retrieval is as large as in the authors' code. Ends with status 1 if a budget is missed in every attempt.
 
 DEC is not among the contenders: the package that offers it imports torchvision, whose release for this torch is not to
 be had everywhere.

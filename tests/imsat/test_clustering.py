@@ -252,6 +252,27 @@ def test_numbers_beyond_what_variances_hold_end_in_an_error(dtype):
         small(dtype=dtype).fit(X * (1e30 if dtype == "float32" else 1e200))
 
 
+def fails(points: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    raise RuntimeError("no such picture")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"), [({"learning_rate": 1e30}, FloatingPointError), ({"perturbation": fails}, RuntimeError)]
+)
+def test_a_fit_that_fails_leaves_no_network_behind(change, kind):
+    first = small(**change)
+    with pytest.raises(kind):
+        first.fit(X)
+    with pytest.raises(NotFittedError):
+        first.predict(X)
+    again = small().fit(X)
+    before = again.logits(X)
+    for warm_start in (False, True):
+        with pytest.raises(kind):
+            again.set_params(warm_start=warm_start, **change).fit(X)
+        assert np.array_equal(again.logits(X), before) and np.array_equal(again.labels_, before.argmax(1))
+
+
 def test_prediction_wants_the_same_features_and_a_fit():
     with pytest.raises(NotFittedError):
         small().predict(X)

@@ -80,6 +80,21 @@ def test_any_number_of_bits(n_bits):
             model.predict(X)
 
 
+def test_more_bits_than_an_integer_holds_leave_no_labels_of_another_fit():
+    estimator = small(4).fit(X)
+    assert hasattr(estimator, "labels_")
+    assert not hasattr(estimator.set_params(n_bits=63).fit(X), "labels_")
+
+
+def test_integers_of_too_many_bits_are_refused_before_training():
+    estimator = small(63)
+    with pytest.raises(ValueError, match="n_bits"):
+        estimator.fit_predict(X)
+    assert not hasattr(estimator, "network_")
+    fitted = small(4).fit(X)
+    assert np.array_equal(fitted.set_params(n_bits=70).predict(X), fitted.labels_)
+
+
 def test_the_highest_of_62_bits_counts():
     network = nn.Linear(5, 62)
     with torch.no_grad():

@@ -44,10 +44,10 @@ class ImsatClusteringConfig(ImagesConfig):
     """Names, as VAT RPT k-means or VAT,RPT,k-means; default: a few at quick, most at laptop, VAT at paper scale."""
 
     alpha: float | None = None
-    """ε of VAT in units of the distance to the 10th neighbour; default: the paper's 0.25, on digits 0.4."""
+    """ε of VAT in units of the distance to the 10th neighbour; default: 0.25 as in the authors' code, on digits 0.4."""
 
     lam: float | None = None
-    """λ with VAT; default: the paper's 0.1, on digits 0.3."""
+    """λ with VAT; default: 0.1 as in the authors' code, on digits 0.3."""
 
     random_alpha: float | None = None
     """ε of RPT, likewise; default: 2, on digits 1. What the paper used is not known."""

@@ -5,7 +5,8 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -78,8 +79,8 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Train the network on points without labels.
 
         Args:
-            X: the points, ``[n_points, n_features]``; scale them as the perturbation expects (the paper's ξ = 10 is
-                meant for pixels from −1 to 1).
+            X: the points, ``[n_points, n_features]``; scale them as the perturbation expects (ξ = 10 is meant for
+                pixels from −1 to 1).
             y: not used.
             radii: distance of each point to its k-th neighbour, if they are known; default: computed when needed.
             checkpoint: a file to go on from after an interruption; each start adds its number to the name.
@@ -94,7 +95,7 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Raises:
             ValueError, TypeError: bad parameters or points.
             CheckpointError: the checkpoint is broken, or of other parameters, points or longer training.
-            FloatingPointError: training left the finite numbers.
+            FloatingPointError: training left the finite numbers. After any error the network is that of the last fit.
         """
         going_on = self.network_ if self.warm_start and hasattr(self, "network_") else None
         inputs = self._points(X, ensure_min_samples=2, reset=going_on is None)
@@ -103,32 +104,38 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         distances = self._radii(inputs, radii, perturbations)
         seeds = draw_seeds(type(self).__name__, self.random_state, self.n_init)
         best: tuple[float, Training, History] | None = None
-        for restart, seed in enumerate(seeds):
-            file = None if checkpoint is None else f"{os.fspath(checkpoint)}-{restart}"
-            with global_generators_kept(inputs.device, seed):
-                generator = resolve_generator(seed=seed)
-                training = self._training(self._network(inputs, going_on, generator), inputs, perturbations, generator)
-                training.radii = distances
-                self.network_ = training.network
-                history = training.run(
-                    self.epochs * training.per_epoch,
-                    checkpoint=file,
-                    config=None if file is None else fit_configuration(self.get_params(False), inputs, going_on, file),
-                    evaluate=evaluate,
-                    evaluate_every=evaluate_every,
-                    stop=stop,
-                    description=type(self).__name__ if self.n_init == 1 else f"start {restart + 1} of {self.n_init}",
-                )
-                loss = self._full_loss(training, seed)
-            if best is None or loss < best[0] or math.isnan(best[0]):
-                best = loss, training, history
-            if history.interrupted:
-                break
-        assert best is not None
-        self.loss_, training = best[0], best[1]
-        self.network_, self.history_ = training.network, replace(best[2], interrupted=history.interrupted)
-        self.n_iter_ = self.history_.n_steps
-        self._check_finite(inputs)
+        with self._network_put_back():
+            for restart, seed in enumerate(seeds):
+                file = None if checkpoint is None else f"{os.fspath(checkpoint)}-{restart}"
+                with global_generators_kept(inputs.device, seed):
+                    generator = resolve_generator(seed=seed)
+                    made = self._network(inputs, going_on, generator)
+                    training = self._training(made, inputs, perturbations, generator)
+                    training.radii = distances
+                    self.network_ = training.network
+                    config = None if file is None else fit_configuration(self.get_params(False), inputs, going_on, file)
+                    history = training.run(
+                        self.epochs * training.per_epoch,
+                        checkpoint=file,
+                        config=config,
+                        evaluate=evaluate,
+                        evaluate_every=evaluate_every,
+                        stop=stop,
+                        description=type(self).__name__
+                        if self.n_init == 1
+                        else f"start {restart + 1} of {self.n_init}",
+                    )
+                    loss = self._full_loss(training, seed)
+                if best is None or loss < best[0] or math.isnan(best[0]):
+                    best = loss, training, history
+                if history.interrupted:
+                    break
+            assert best is not None
+            loss, training, kept = best
+            self._check_finite(training.network, loss, kept.n_steps, inputs)
+        self.loss_, self.network_ = loss, training.network
+        self.history_ = replace(kept, interrupted=history.interrupted)
+        self.n_iter_ = kept.n_steps
         self._finish(training, inputs)
         return self
 
@@ -294,13 +301,26 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             for units in self.hidden:
                 check_integer(name, "hidden", units, 1)
 
-    def _check_finite(self, inputs: Tensor) -> None:
+    @contextmanager
+    def _network_put_back(self) -> Iterator[None]:
+        """Leave the network of the last fit, or none, where this one fails: predictions would come from half a fit."""
+        earlier = getattr(self, "network_", None)
+        try:
+            yield
+        except BaseException:
+            if earlier is not None:
+                self.network_ = earlier
+            elif hasattr(self, "network_"):
+                del self.network_
+            raise
+
+    def _check_finite(self, network: nn.Module, loss: float, n_steps: int, inputs: Tensor) -> None:
         # Infinite running variances make every prediction the same without making the loss infinite.
-        tensors = [*self.network_.parameters(), *self.network_.buffers()]
-        if math.isfinite(self.loss_) and all(bool(tensor.isfinite().all()) for tensor in tensors):
+        tensors = [*network.parameters(), *network.buffers()]
+        if math.isfinite(loss) and all(bool(tensor.isfinite().all()) for tensor in tensors):
             return
         raise FloatingPointError(
-            f"{type(self).__name__}.fit: infinite or NaN numbers after {self.n_iter_} steps (loss {self.loss_:.3g})\n"
+            f"{type(self).__name__}.fit: infinite or NaN numbers after {n_steps} steps (loss {loss:.3g})\n"
             f"  features lie between {float(inputs.min()):.3g} and {float(inputs.max()):.3g}; scale them to about 1, or"
             f" try a lower learning_rate than {self.learning_rate:g}"
         )

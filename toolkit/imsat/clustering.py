@@ -25,7 +25,7 @@ class IMSAT(ClusterMixin, SelfAugmentedEstimator):
 
     Hu, Miyato, Tokui, Matsumoto and Sugiyama (2017), "Learning discrete representations via information maximizing
     self-augmented training", arXiv 1702.08720. Defaults are those of the authors' code, apart from the scale of the
-    first weights.
+    first weights, and from δ and α of RPT, which it does not have: those are ours.
 
     Args:
         n_clusters: K.

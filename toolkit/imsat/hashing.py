@@ -23,7 +23,7 @@ class IMSATHash(SelfAugmentedEstimator):
     information of the bits to second order, so that similar points get codes that differ in few bits.
 
     Hu, Miyato, Tokui, Matsumoto and Sugiyama (2017), arXiv 1702.08720. Defaults are those of the authors' code, apart
-    from the scale of the first weights.
+    from the scale of the first weights and α of RPT, which it does not have.
 
     Args:
         n_bits: D.
@@ -124,13 +124,20 @@ class IMSATHash(SelfAugmentedEstimator):
         Raises:
             ValueError: more than 62 bits; :meth:`transform` has no such limit.
         """
-        expected = f"<= {_INTEGER_BITS} for codes as integers; transform gives any number of bits"
-        require(self.n_bits <= _INTEGER_BITS, "IMSATHash.predict", "n_bits", expected, self.n_bits)
-        return _as_integers(self._logits(X))
+        logits = self._logits(X)
+        _check_integers("predict", logits.shape[1])
+        return _as_integers(logits)
 
     def fit_predict(self, X: Any, y: Any = None, **parameters: Any) -> np.ndarray:
-        """Fit, with the parameters of :meth:`fit`, and return the codes of the training points as integers."""
-        return self.fit(X, y, **parameters).predict(X)
+        """Fit, with the parameters of :meth:`fit`, and return the codes of the training points as integers.
+
+        Raises:
+            ValueError: as :meth:`fit`, or more than 62 bits, which is found before training.
+        """
+        check_integer("IMSATHash", "n_bits", self.n_bits, 1)
+        _check_integers("fit_predict", self.n_bits)
+        self.fit(X, y, **parameters)
+        return self.labels_
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -146,6 +153,13 @@ class IMSATHash(SelfAugmentedEstimator):
     def _finish(self, training: Training, inputs: Tensor) -> None:
         if self.n_bits <= _INTEGER_BITS:
             self.labels_ = _as_integers(predict_logits(training.network, inputs))
+        elif hasattr(self, "labels_"):
+            del self.labels_  # of an earlier fit with fewer bits
+
+
+def _check_integers(method: str, n_bits: int) -> None:
+    expected = f"<= {_INTEGER_BITS} for codes as integers; transform gives any number of bits"
+    require(n_bits <= _INTEGER_BITS, f"IMSATHash.{method}", "n_bits", expected, n_bits)
 
 
 def _as_integers(logits: Tensor) -> np.ndarray:

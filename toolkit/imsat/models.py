@@ -1,4 +1,4 @@
-"""The networks of the paper: fully connected, with batch normalisation before each ReLU."""
+"""The networks of the authors' code: fully connected, with batch normalisation before each ReLU."""
 
 import itertools
 import math

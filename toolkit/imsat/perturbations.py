@@ -100,8 +100,8 @@ class VirtualAdversarial(_Ball):
 
     The direction comes from power iteration: from a random unit vector d, the gradient of the divergence at
     ``x + ξ d``, made a unit vector, is the next d. For ξ → 0 that multiplies by the Fisher information of the
-    prediction in x, and finds its first eigenvector; the paper's ξ = 10 probes at a finite distance, where that need
-    not hold. A point whose gradient is zero keeps its direction.
+    prediction in x, and finds its first eigenvector; ξ = 10 probes at a finite distance, where that need not
+    hold. A point whose gradient is zero keeps its direction.
 
     Miyato et al. (arXiv 1704.03976); in the authors' code of IMSAT ξ = 10 and one iteration on inputs in [−1, 1].
 

@@ -158,7 +158,7 @@ def split_queries(labels: object, per_class: int = 100, generator: torch.Generat
 
     Args:
         labels: class of each point, ``[points]``: integers or strings.
-        per_class: queries from each class; 100 in the published protocol.
+        per_class: queries from each class; 100 in the authors' code.
         generator: draws them; the default is a new one.
 
     Returns:
