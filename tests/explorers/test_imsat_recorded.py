@@ -241,7 +241,7 @@ def test_hash_codes():
     run = recorded_runs(HASHING, records)[0]
     assert run.label == "MNIST, 10,000 images, 16 bits, 400-400, 15 epochs"
     view = explore_imsat_hash_recorded(records)
-    assert "IMSAT (VAT) 0.620 ± 0.028, principal components, rotated (ITQ) 0.390 ± 0.000" in view.text
+    assert "VAT 0.620 ± 0.028, PCA-ITQ 0.390 ± 0.000, no perturbation 0.375" in view.text
     assert "Queries: 20 of each class, held out of training." in view.text
     for show in dict(view.controls["show"].options).values():
         view.controls["show"].value = show

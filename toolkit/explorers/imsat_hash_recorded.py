@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from toolkit.core.svg import Svg
+from toolkit.core.text_width import text_width
 from toolkit.experiments import Record
-from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text, title_of
+from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text
 from toolkit.explorers.imsat_recorded import empty_picture, not_told_apart
 from toolkit.explorers.imsat_records import HASHING, Run, not_recorded, recorded_runs, values_of, where_recorded
 from toolkit.explorers.small_panels import draw_panel
@@ -28,7 +29,14 @@ SCORES = {
 """Metrics of the study, and the names of their axes."""
 
 CURVES = "precision and recall by radius"
-_WIDTH, _TOP, _TALL = 700.0, 40.0, 320.0
+_NAMES = {"PCA": "PCA-sign", "ITQ": "PCA-ITQ", "no-SAT": "no perturbation", "VAT-c1": "VAT (c = 1)"}
+_WIDTH, _TOP, _TALL = 700.0, 66.0, 320.0
+_TITLE_WIDTH = 560.0
+
+
+def name_of(method: str) -> str:
+    """Return what the lesson calls a method of the study; VAT counts pairs twice (c = 2) unless its name says so."""
+    return _NAMES.get(method, method)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -94,7 +102,7 @@ def draw(picked: Picked) -> Svg:
     if picked.show == CURVES:
         return _draw_curves(picked)
     strips = [
-        Strip(title_of(record.variant), values_of(record, picked.metric), look_of(record.variant))
+        Strip(name_of(record.variant), values_of(record, picked.metric), look_of(record.variant))
         for record in picked.records
     ]
     label = SCORES[picked.metric]
@@ -105,10 +113,16 @@ def _draw_curves(picked: Picked) -> Svg:
     picture = Svg(_WIDTH, _TOP + _TALL)
     picture.text(14, 25, _finding(picked), size=14, bold=True)
     curves = [(record, by_radius(record)) for record in picked.records]
+    x = 16.0
+    for record, _ in curves:  # the lines meet at their right ends: names there would not say which is which
+        look, name = look_of(record.variant), name_of(record.variant)
+        picture.line(x, 46, x + 28, 46, stroke=look.color, stroke_width=look.linewidth, dash=look.dashes)
+        picture.text(x + 33, 50, name, size=12, bold=True, fill=look.color)
+        x += 47 + text_width(name, 12, bold=True)
     end = max((float(radii[-1]) for _, (radii, *_) in curves if radii.size), default=1.0)
     for number, name in enumerate(("precision", "recall")):
         lines = [
-            Series(record.variant, curve[0], curve[1 + number], look_of(record.variant))
+            Series("", curve[0], curve[1 + number], look_of(record.variant))
             for record, curve in curves
             if curve[0].size
         ]
@@ -127,14 +141,20 @@ def _draw_curves(picked: Picked) -> Svg:
 def _finding(picked: Picked) -> str:
     best, *others = picked.records
     values = values_of(best, picked.metric)
-    text = f"{best.variant}: {_named(picked.metric)} {values.mean():.{picked.decimals}f}"
+    text = f"{_named(picked.metric)}: {name_of(best.variant)} {values.mean():.{picked.decimals}f}"
+    text = text[0].upper() + text[1:] if picked.metric != "mAP" else text
     if not others:
         return text
     following = values_of(others[0], picked.metric)
-    beside = f"{others[0].variant} {following.mean():.{picked.decimals}f}"
+    beside = f"{name_of(others[0].variant)} {following.mean():.{picked.decimals}f}"
     if min(values.size, following.size) > 1 and not_told_apart(values, following):
         return f"{text}, within the error of {beside}"
-    return f"{text}, {beside}, {others[-1].variant} {values_of(others[-1], picked.metric).mean():.{picked.decimals}f}"
+    last = values_of(others[-1], picked.metric).mean()
+    lowest = f"{name_of(others[-1].variant)} {last:.{picked.decimals}f}"
+    if len(others) == 1:
+        return f"{text}, {lowest}"
+    full = f"{text}, {beside}, {lowest}"
+    return full if text_width(full, 14, bold=True) < _TITLE_WIDTH else f"{text}, lowest {lowest}"
 
 
 def _named(metric: str) -> str:
@@ -152,7 +172,7 @@ def describe(picked: Picked) -> str:
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     over = f", mean ± standard deviation over {seeds} seeds" if counts[-1] > 1 else ", one seed"
     listed = ", ".join(
-        f"{title_of(record.variant)} {spread_text(values_of(record, picked.metric), picked.decimals)}"
+        f"{name_of(record.variant)} {spread_text(values_of(record, picked.metric), picked.decimals)}"
         for record in picked.records
     )
     text = f"{run.label}: {SCORES[picked.metric]}{over}: {listed}."
@@ -165,7 +185,7 @@ def _within(record: Record) -> str:
     radii, precision, recall = by_radius(record)
     if radii.size < 3:
         return ""
-    return f" Within 2 bits {record.variant} has precision {precision[2]:.2f} and recall {recall[2]:.2f}."
+    return f" Within 2 bits {name_of(record.variant)} has precision {precision[2]:.2f} and recall {recall[2]:.2f}."
 
 
 def asked(run: Run) -> str:
