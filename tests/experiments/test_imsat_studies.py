@@ -228,6 +228,8 @@ def test_which_published_numbers_a_run_answers():
         {"n_points": 10_000},
         {"data": "fashion_mnist"},
         {"images": "subset"},
+        {"alpha": 2.0},
+        {"lam": 1.0},
     ):
         assert not imsat_clustering.quantities(replace(paper, **other), "VAT")
     assert not imsat_clustering.quantities(paper, "VAT-11th")
@@ -254,6 +256,14 @@ def test_what_is_measured_of_codes(hashings):
         if record.variant not in ("PCA", "ITQ"):
             assert result.metrics["information of the codes"] <= 6 * math.log(2) + 1e-9
             assert result.metrics["information of the codes"] <= result.metrics["information of the bits"] + 1e-9
+
+
+def test_more_bits_than_components_are_refused_at_once():
+    assert ImsatHashingConfig(data="digits", n_bits=64).n_bits == 64
+    assert ImsatHashingConfig(data="digits", n_bits=65, methods=("VAT",)).n_bits == 65
+    for data, n_bits in (("digits", 65), ("mnist", 785)):
+        with pytest.raises(ValueError, match=f"n_bits'\n.*<= {n_bits - 1} for PCA"):
+            ImsatHashingConfig(data=data, n_bits=n_bits, methods=("VAT", "ITQ"))
 
 
 def test_queries_are_held_out_unless_the_official_protocol_is_asked_for(hashings):

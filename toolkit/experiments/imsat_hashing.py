@@ -41,6 +41,7 @@ _CURVE = 60
 _N = 500
 _RADIUS = 2
 _ROTATIONS = {"PCA": "none", "ITQ": "itq"}
+_PIXELS = {"digits": 64, "mnist": 784, "fashion_mnist": 784}
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,10 @@ class ImsatHashingConfig(ImagesConfig):
         methods = tuple(folded[part.casefold()] for part in given)
         require(0 < len(methods) == len(set(methods)), name, "methods", "one or more, each once", methods)
         object.__setattr__(self, "methods", methods)
+        # Said now, and not when the networks are trained.
+        most = _PIXELS[self.data]
+        fine = self.n_bits <= most or not set(methods) & set(_ROTATIONS)
+        require(fine, name, "n_bits", f"<= {most} for PCA and ITQ, the pixels of {self.data}", self.n_bits)
 
     def complete(self) -> "ImsatHashingConfig":
         """Return the configuration with everything filled in that depends on the data."""
