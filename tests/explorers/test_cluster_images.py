@@ -20,7 +20,7 @@ def points():
 
 @pytest.fixture(scope="module")
 def fitted(points):
-    return IMSAT(10, hidden=(30,), epochs=20, random_state=0, device="cpu", dtype="float64").fit(points.inputs.numpy())
+    return IMSAT(10, hidden=(30,), epochs=60, random_state=0, device="cpu", dtype="float64").fit(points.inputs.numpy())
 
 
 def made(labels, classes=("a", "b", "c")):

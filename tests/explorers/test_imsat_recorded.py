@@ -123,7 +123,7 @@ def test_ties_within_the_seeds_are_called_ties():
     assert "VAT + affine and VAT lead: 85.0 and 84.0 %" in draw(picked).to_string()
     assert "Within two standard errors of the highest: IMSAT (VAT)." in describe(picked)
     more = pick(recorded_runs(CLUSTERING, [*records, made("RPT", VAT)])[0])
-    assert "VAT + affine leads with 85.0 %, 2 within the error" in draw(more).to_string()
+    assert "VAT + affine leads with 85.0 %, 2 more within two standard errors" in draw(more).to_string()
     alone = pick(recorded_runs(CLUSTERING, [made("VAT", (80.0,))])[0])
     assert "VAT reaches 80.0 %" in draw(alone).to_string() and "one seed" in describe(alone)
     first, other = np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])

@@ -132,6 +132,7 @@ def _draw_images(picture: Svg, look: ClusterLook, left: float, top: float) -> No
     height, width = look.images.shape[1:]
     scale = _IMAGE / max(height, width)
     step_x, step_y = (_WIDTH - left - 8) / _ACROSS, _IMAGE + 32
+    certain = look.certainty is not None and look.clustering.measure.startswith("p(")
     for place, (image, label) in enumerate(zip(look.images, look.labels, strict=True)):
         x, y = left + step_x * (place % _ACROSS), top + step_y * (place // _ACROSS)
         wrong = label != look.match
@@ -146,12 +147,16 @@ def _draw_images(picture: Svg, look: ClusterLook, left: float, top: float) -> No
             stroke_width=3 if wrong else 1,
         )
         caption = look.class_names[label]
-        if look.certainty is not None and look.clustering.measure.startswith("p("):
+        if look.certainty is not None and certain:
             longer = f"{caption}: {look.certainty[place]:.2f}"
             caption = longer if text_width(longer, _SMALL, bold=wrong) <= step_x - 2 else caption
         caption = shorten(caption, step_x - 2, _SMALL, bold=wrong)
         picture.text(x, y + _IMAGE + 15, caption, size=_SMALL, bold=wrong)
-    if not look.labels:
+    if look.labels:
+        words = f"true class{': p(cluster | image)' if certain else ''}; framed: another"
+        words = shorten(words, _WIDTH - left - 6, _WORDS)
+        picture.text(left, top + _SIDE + 36, words, size=_WORDS, fill=style.GREY)
+    else:
         picture.text(left, top + 14, "none of its images" if look.column is not None else "no cluster", size=_WORDS)
 
 
@@ -166,7 +171,7 @@ def _shown(look: ClusterLook) -> str:
 def _finding(look: ClusterLook) -> str:
     text = f"{look.clustering.method}: {100 * look.clustering.scores.accuracy:.1f} % in the right cluster"
     if look.column is None:
-        return text
+        return text if look.wanted is None else f"{text}; no cluster matches {look.class_names[look.wanted]}"
     own, total = _own(look)
     match = look.match
     if match is None:

@@ -173,7 +173,7 @@ def start(setting: Setting) -> tuple[Training, PlanePoints]:
     points = plane_points(setting.data)
     generator = torch.Generator().manual_seed(0)
     return Training(
-        network(2, setting.clusters, hidden=_HIDDEN, generator=generator).double(),
+        network(2, setting.clusters, hidden=_HIDDEN, generator=generator, dtype=torch.float64),
         points.inputs,
         ClusterInformation(setting.mu),
         [] if setting.perturbation == "none" else [setting.moves()],

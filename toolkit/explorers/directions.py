@@ -343,7 +343,7 @@ def explore_directions() -> View:
             "network": controls.toggle("network", NETWORKS, NETWORKS[0]),
             "d": controls.log_slider("dimension d", MOST, 2, MOST, format=".0f"),
             "iterations": controls.int_slider("power iterations", 1, 1, MOST_ITERATIONS),
-            "xi": controls.log_slider("ξ", 10.0, 1e-4, 100.0, steps_per_decade=4, format=".2g"),
+            "xi": controls.log_slider("ξ", 10.0, 1e-4, 100.0, steps_per_decade=4, format=".3g"),
             "epsilon": controls.log_slider("ε", 0.5, 0.05, 5.0, steps_per_decade=10, format=".2g"),
         },
         compute,

@@ -1,5 +1,6 @@
 """Recorded clusterings: every seed's scores by method, and accuracy over the steps of training."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,10 +101,10 @@ def _draw_curves(picked: Picked) -> Svg:
         look = look_of(record.variant)
         if steps.size:
             band = (values.min(0), values.max(0)) if len(values) > 1 and len(curves) <= 6 else None
-            lines.append(Series(record.variant, steps, values.mean(0), look, band=band))
+            lines.append(Series(_short(record), steps, values.mean(0), look, band=band))
         elif record.variant == _WITHOUT_STEPS:
             mean = values_of(record, "accuracy").mean()
-            lines.append(Series(record.variant, [0.0, end], [mean, mean], look))
+            lines.append(Series(_short(record), [0.0, end], [mean, mean], look))
     return line_chart(
         lines,
         x_label="steps of training",
@@ -146,12 +147,12 @@ def _finding(picked: Picked) -> str:
     if len(alike) == 1 and alike[0] is others[0]:
         return f"{_short(best)} and {_short(others[0])} lead: {mean} and {following:.{picked.decimals}f}{unit}"
     if alike:
-        return f"{_short(best)} leads with {mean}{unit}, {len(alike)} within the error"
+        return f"{_short(best)} leads with {mean}{unit}, {len(alike)} more within two standard errors"
     return f"{_short(best)} leads with {mean}{unit}, {_short(others[0])} has {following:.{picked.decimals}f}{unit}"
 
 
 def _short(record: Record) -> str:
-    return record.variant.replace("+", " + ")
+    return re.sub(r"IMSAT \((.*?)\)", r"\1", title_of(record.variant))
 
 
 def _alike(picked: Picked) -> list[Record]:

@@ -117,7 +117,7 @@ def draw(restarts: Restarts) -> Svg:
         ],
         x_label="runs made, one kept",
         y_label="expected accuracy (%)",
-        x_limits=(1.0, max(float(x[-1]), 2.0)),
+        x_limits=(0.0, max(float(x[-1]), 5.0)),  # whole numbers at the axis
         y_limits=(low, high),
         marks=[(float(restarts.n_init), "")],
         width=_WIDTH - _HALF,
@@ -143,6 +143,7 @@ def _scatter(restarts: Restarts) -> Svg:
         picture.text(to_x(value), bottom + 18, name, size=12, anchor="middle", fill=style.GREY)
     picture.polyline([(left, top), (left, bottom), (right, bottom)], stroke="#8c8c8c", stroke_width=1)
     picture.text((left + right) / 2, _TALL - 12, "loss on all data (nats)", anchor="middle")
+    picture.text(right, 12, "disc: how likely the run is kept", size=11, anchor="end", fill=style.GREY)
     picture.text(18, (top + bottom) / 2, "accuracy (%)", anchor="middle", rotate=-90)
     for loss, score, chance in zip(restarts.losses, restarts.scores, restarts.probabilities, strict=True):
         x, y = to_x(float(loss)), to_y(float(score))
@@ -156,7 +157,7 @@ def _finding(restarts: Restarts) -> str:
     if restarts.n_init == 1:
         return f"One run of {title_of(restarts.method)}: {restarts.by_loss[0]:.1f} % on average"
     verb = "loses" if round(gain, 1) < 0 else "gains"
-    return f"The lowest loss of {restarts.n_init} runs {verb} {abs(gain):.1f} points, without a label"
+    return f"Keeping the lowest loss of {restarts.n_init} runs {verb} {abs(gain):.1f} points, without a label"
 
 
 def describe(restarts: Restarts) -> str:

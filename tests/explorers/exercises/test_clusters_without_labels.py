@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from toolkit.explorers.exercises import clusters_without_labels as exercises
+from toolkit.imsat import mutual_information
 
 
 def solution(p):
@@ -32,6 +33,8 @@ def test_a_function_as_the_lesson_gives_it_is_unsolved():
         (lambda p: solution(p).numpy(), True, "All three"),
         (lambda p: -(p.mean(0) * p.mean(0).log()).sum() + (p * p.log()).sum(1).mean(), False, "0 · log 0"),
         (lambda p: torch.special.entr(p.mean(0)).sum(), False, "H(Y) alone"),
+        (lambda p: torch.special.entr(p).sum(1).mean(), False, "H(Y|X) alone"),
+        (mutual_information, False, "p.log()"),
         (lambda p: -solution(p), False, "sign"),
         (lambda p: torch.special.entr(p.mean(0)).sum() - torch.special.entr(p).sum(), False, "not the sum"),
         (lambda p: solution(p) / math.log(2), False, "bits"),
@@ -79,6 +82,9 @@ def test_best_match_against_scipy():
         (0.0, False, "never has exactly"),
         (9 / 250, False, "twice"),
         (math.log(10), False, "log 10"),
+        (10 / 500, False, "K − 1"),
+        (-9 / 500, False, "positive"),
+        (math.log(10) - 9 / 500, False, "how much below"),
     ],
 )
 def test_batch_bias(answer, right, words):

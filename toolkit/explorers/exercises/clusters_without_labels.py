@@ -53,6 +53,8 @@ def _slip(found: Tensor, probabilities: Tensor) -> str:
     conditional = torch.special.entr(probabilities).sum(1)
     slips = (
         (marginal, "that is H(Y) alone; take the mean entropy of the rows away."),
+        (conditional.mean(), "that is H(Y|X) alone; take it away from H(Y)."),
+        (mutual_information(probabilities), "imsat's functions read logits, not probabilities; give them p.log()."),
         (conditional.mean() - marginal, "the sign is turned: H(Y) − H(Y|X)."),
         (marginal - conditional.sum(), "take the mean over the points of their entropies, not the sum."),
         ((marginal - conditional.mean()) / torch.log(torch.tensor(2.0)), "those are bits; use the natural logarithm."),
@@ -76,7 +78,7 @@ def best_match(answer: Any) -> Verdict:
         best,
         tolerance=0.05,
         withhold=True,
-        right="Row 1 takes the last column, row 2 the first, row 3 the middle one: 30 + 40 + 34 of 200.",
+        right="Class a takes cluster 2, class b cluster 0, class c cluster 1: 30 + 40 + 34 of 200.",
         slips={
             majority: "there each cluster takes its majority class; here no two clusters may take the same class.",
             100 * (50 + 34) / total: "that takes the largest counts first; there is a better match.",
@@ -103,6 +105,9 @@ def batch_bias(answer: Any) -> Verdict:
         slips={
             0.0: "a batch never has exactly 25 of each cluster; each departure from that costs entropy.",
             (N_CLUSTERS - 1) / BATCH_SIZE: "that is twice as much: the entropy's second derivative comes with a ½.",
+            N_CLUSTERS / (2 * BATCH_SIZE): "nearly: the ten shares add up to one, so only K − 1 of them are free.",
+            -rule: "how much too low: a positive number.",
+            exact - rule: "that is the batch's entropy; how much below log 10 is it?",
             exact: "that is the entropy itself, log 10.",
         },
     )
@@ -116,8 +121,8 @@ def why_balance(answer: Any) -> Verdict:
         "one cluster",
         right="Certain and never changing: one cluster for all makes H(Y|X) and R_SAT 0. Only H(Y) speaks against it.",
         slips={
-            "stripes": "across a stripe's border a small step changes the prediction, so R_SAT is not 0.",
-            "undecided everywhere": "that never changes, but it is not certain: H(Y|X) is log K.",
-            "one cluster a point": "there are only K clusters, and neighbours in different ones make R_SAT large.",
+            "stripes": "Across a stripe's border a small step changes the prediction, so R_SAT is not 0.",
+            "undecided everywhere": "That never changes, but it is not certain: H(Y|X) is log K.",
+            "one cluster a point": "There are only K clusters, and neighbours in different ones make R_SAT large.",
         },
     )
