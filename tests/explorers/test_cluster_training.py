@@ -136,7 +136,7 @@ def test_the_point(first):
     assert "accuracy 100 %" in text and "without a perturbation ends at 89 %" in text
     assert f"{without.marginal_entropy - without.conditional_entropy:.2f}" in text
     picture = draw(Look(first[0], FRAMES, first[1])).to_string()
-    assert "Moons, VAT: accuracy 100 %; without a perturbation 9" in picture and ">none</text>" in picture
+    assert "Moons, VAT: accuracy 100 %; without a perturbation 89 %" in picture and ">none</text>" in picture
     text = describe(Look(first[1], FRAMES, None))
     assert "no perturbation" in text and "ε and ξ change nothing" in text
 

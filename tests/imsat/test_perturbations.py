@@ -74,9 +74,9 @@ def test_as_xi_vanishes_it_becomes_the_first_eigenvector_and_at_ten_it_does_not(
         cosines[xi] = np.abs(found.numpy() @ first)
     assert cosines[1e-4].min() > 0.95 and np.quantile(cosines[1e-4], 0.05) > 0.9999
     # At ten the iteration has rested, in one of three places that depend on where it began; one of them is near.
-    places = np.array([0.737, 0.882, 0.999])
-    assert np.quantile(np.abs(cosines[10.0][:, None] - places).min(1), 0.98) < 2e-3
-    assert np.quantile(cosines[10.0], 0.6) == pytest.approx(0.882, abs=1e-3)
+    rested = np.abs(cosines[10.0][:, None] - np.array([0.737, 0.882, 0.999])) < 2e-3
+    assert rested.any(1).mean() > 0.97
+    assert rested[:, :2].any(1).mean() > 0.3 and rested[:, 1].mean() > 0.1
 
 
 def test_in_many_dimensions_too():
