@@ -203,7 +203,6 @@ class IMSAT(ClusterMixin, SelfAugmentedEstimator):
             training.growing = GrowingPenalty(training.information, self.delta)
             if self.warm_start and hasattr(self, "mu_"):
                 training.information.mu = max(1.0, self.mu_)
-            training.state["growing"] = training.growing
         return training
 
     def _finish(self, training: Training, inputs: Tensor) -> None:

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -165,15 +165,11 @@ class Training:
     batch_size: int = 250
     learning_rate: float = 2e-3
     growing: "GrowingPenalty | None" = None
-    state: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.batch_size = min(self.batch_size, len(self.inputs))
         self.per_epoch = len(self.inputs) // self.batch_size
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, fused=True)
-        self.state |= {"network": self.network, "adam": self.optimizer, "generator": self.generator}
-        if self.growing is not None:
-            self.state["growing"] = self.growing
 
     def step(self, index: int) -> Mapping[str, Tensor]:
         """Do one update; return the loss and its parts."""
@@ -209,6 +205,9 @@ class Training:
     ) -> History:
         """Train; the arguments are those of :func:`toolkit.core.training.train`."""
         self.network.train()
+        state: dict[str, Any] = {"network": self.network, "adam": self.optimizer, "generator": self.generator}
+        if self.growing is not None:
+            state["growing"] = self.growing
 
         def measure(done: int) -> Mapping[str, Any] | None:
             assert evaluate is not None
@@ -220,7 +219,7 @@ class Training:
         history = train(
             self.step,
             n_steps,
-            state=self.state,
+            state=state,
             evaluate=None if evaluate is None else measure,
             evaluate_every=evaluate_every,
             checkpoint=checkpoint,
