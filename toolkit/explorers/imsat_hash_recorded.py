@@ -1,8 +1,6 @@
 """Recorded hash codes: how well each method's codes retrieve, seed by seed, and precision and recall by radius."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +10,16 @@ from toolkit.core.text_width import text_width
 from toolkit.experiments import Record
 from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text
 from toolkit.explorers.imsat_recorded import empty_picture, not_told_apart
-from toolkit.explorers.imsat_records import HASHING, Run, not_recorded, recorded_runs, values_of, where_recorded
+from toolkit.explorers.imsat_records import (
+    HASHING,
+    Picked,
+    Run,
+    not_recorded,
+    pick_methods,
+    recorded_runs,
+    values_of,
+    where_recorded,
+)
 from toolkit.explorers.small_panels import draw_panel
 from toolkit.lessons import View, controls
 from toolkit.lessons.svg import Series
@@ -39,38 +46,6 @@ def name_of(method: str) -> str:
     return _NAMES.get(method, method)
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Picked:
-    """What is shown of a run.
-
-    Attributes:
-        run: the run, perhaps without records.
-        show: one of ``SCORES``, or ``CURVES``.
-        records: of the methods shown, from the highest mean to the lowest.
-    """
-
-    run: Run
-    show: str
-    records: tuple[Record, ...]
-
-    @property
-    def metric(self) -> str:
-        """The metric shown; of the curves, that their methods are ordered by."""
-        return self.show if self.show in SCORES else "mAP"
-
-    @property
-    def decimals(self) -> int:
-        """Of the written means."""
-        return 0 if self.metric == "distinct codes" else 2 if "information" in self.metric else 3
-
-    def __repr__(self) -> str:
-        return f"Picked({self.run.label}, {self.show}: {len(self.records)} methods)"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return dict(vars(self))
-
-
 def pick(run: Run, show: str = "mAP") -> Picked:
     """Return the methods of a run that have a score.
 
@@ -79,9 +54,8 @@ def pick(run: Run, show: str = "mAP") -> Picked:
         show: one of ``SCORES``, or ``CURVES``.
     """
     metric = show if show in SCORES else "mAP"
-    shown = [record for record in run.records if values_of(record, metric).size]
-    shown.sort(key=lambda record: -values_of(record, metric).mean())
-    return Picked(run, show, tuple(shown))
+    decimals = 0 if metric == "distinct codes" else 2 if "information" in metric else 3
+    return pick_methods(run, show, metric, decimals)
 
 
 def by_radius(record: Record) -> tuple[Float[np.ndarray, " radii"], ...]:

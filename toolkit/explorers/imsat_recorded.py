@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +9,16 @@ from toolkit.core.history import Series as History
 from toolkit.core.svg import Svg
 from toolkit.experiments import Record
 from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text, title_of
-from toolkit.explorers.imsat_records import CLUSTERING, Run, not_recorded, recorded_runs, values_of, where_recorded
+from toolkit.explorers.imsat_records import (
+    CLUSTERING,
+    Picked,
+    Run,
+    not_recorded,
+    pick_methods,
+    recorded_runs,
+    values_of,
+    where_recorded,
+)
 from toolkit.lessons import View, controls
 from toolkit.lessons.svg import Series, line_chart
 
@@ -27,38 +34,6 @@ _RADII = ("VAT-11th", "VAT-scrambled")
 _WITHOUT_STEPS = "k-means"
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Picked:
-    """What is shown of a run.
-
-    Attributes:
-        run: the run, perhaps without records.
-        show: one of ``SCORES``, or ``CURVE``.
-        records: of the methods shown, from the highest mean to the lowest.
-    """
-
-    run: Run
-    show: str
-    records: tuple[Record, ...]
-
-    @property
-    def metric(self) -> str:
-        """The metric shown; of the curve, that at its end."""
-        return self.show if self.show in SCORES else "accuracy"
-
-    @property
-    def decimals(self) -> int:
-        """Of the written means."""
-        return 1 if self.metric == "accuracy" else 3
-
-    def __repr__(self) -> str:
-        return f"Picked({self.run.label}, {self.show}: {len(self.records)} methods)"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return dict(vars(self))
-
-
 def pick(run: Run, show: str = "accuracy") -> Picked:
     """Return the methods of a run that have a score; those that vary the neighbour distances have a view of their own.
 
@@ -67,9 +42,7 @@ def pick(run: Run, show: str = "accuracy") -> Picked:
         show: one of ``SCORES``, or ``CURVE``.
     """
     metric = show if show in SCORES else "accuracy"
-    shown = [record for record in run.records if record.variant not in _RADII and values_of(record, metric).size]
-    shown.sort(key=lambda record: -values_of(record, metric).mean())
-    return Picked(run, show, tuple(shown))
+    return pick_methods(run, show, metric, 1 if metric == "accuracy" else 3, left_out=_RADII)
 
 
 def draw(picked: Picked) -> Svg:

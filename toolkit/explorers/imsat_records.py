@@ -178,3 +178,36 @@ def _told_apart(run: Run, runs: Sequence[Run]) -> Run:
     differing = [name for name in own if len({key.get(name) for key in keys}) > 1]
     words = ", ".join(f"{name.replace('_', ' ')} {own[name]}" for name in differing)
     return replace(run, label=f"{run.label}, {words}")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Picked:
+    """What a view shows of a run.
+
+    Attributes:
+        run: the run, perhaps without records.
+        show: what was asked for.
+        metric: the score shown, or that methods are ordered by where curves are.
+        decimals: of the written means.
+        records: of the methods shown, from the highest mean to the lowest.
+    """
+
+    run: Run
+    show: str
+    metric: str
+    decimals: int
+    records: tuple[Record, ...]
+
+    def __repr__(self) -> str:
+        return f"Picked({self.run.label}, {self.show}: {len(self.records)} methods)"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return dict(vars(self))
+
+
+def pick_methods(run: Run, show: str, metric: str, decimals: int, left_out: Sequence[str] = ()) -> Picked:
+    """Return the methods of a run that have a score, but for some; the fields are those of :class:`Picked`."""
+    shown = [record for record in run.records if record.variant not in left_out and values_of(record, metric).size]
+    shown.sort(key=lambda record: -values_of(record, metric).mean())
+    return Picked(run, show, metric, decimals, tuple(shown))

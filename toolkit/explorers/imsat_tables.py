@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from toolkit.core.errors import require
 from toolkit.experiments import Record, read_paper_results
 from toolkit.experiments.ledger import PaperResult
 from toolkit.explorers.imsat_looks import spread_text, title_of
@@ -12,6 +11,7 @@ from toolkit.explorers.imsat_records import (
     HASHING,
     Run,
     difference,
+    pick_methods,
     recorded_runs,
     values_of,
     where_recorded,
@@ -25,7 +25,7 @@ _ANSWERS = {
     "imsat/mnist/accuracy-vat-reproduction": "VAT-scrambled",
     "imsat/mnist/accuracy-k-means": "k-means",
 }
-_NETWORKS = {CLUSTERING: "1200-1200", HASHING: "400-400"}
+_NETWORK = "1200-1200"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _NOT_HERE = "not recorded"
 
@@ -78,8 +78,7 @@ def _scores(
         wanted = f" on {n_images:,} images" if n_images is not None else ""
         return table(headers, [], caption=f"No run of {study} with {data}{wanted} is recorded here")
     first = next(iter(metrics))
-    shown = [record for record in run.records if values_of(record, first).size]
-    shown.sort(key=lambda record: -values_of(record, first).mean())
+    shown = pick_methods(run, first, first, 0).records
     rows = [
         [
             title_of(record.variant),
@@ -88,7 +87,9 @@ def _scores(
         ]
         for record in shown
     ]
-    caption = f"{run.label}: mean ± standard deviation over the seeds. {where_recorded(run.records)}"
+    queries = {"held-out": "Queries held out of training. ", "official": "Queries trained on too. "}
+    asked = queries.get(run.config.get("protocol", ""), "")
+    caption = f"{run.label}: mean ± standard deviation over the seeds. {asked}{where_recorded(run.records)}"
     strong = [place for place, record in enumerate(shown) if record.variant == "VAT"]
     return table(headers, rows, caption=caption, strong=strong)
 
@@ -105,37 +106,23 @@ def _spread(record: Record, metric: str, decimals: int) -> str:
     return text.replace("-", "−").replace(" ", _NO_BREAK)  # else narrow columns break it after the ±
 
 
-def published_table(study: str = CLUSTERING, records: Sequence[Record] | None = None) -> Table:
-    """Return what others report on MNIST, with the source as the ledger has it, beside the nearest runs of ours.
+def published_table(records: Sequence[Record] | None = None) -> Table:
+    """Return the accuracies that others report on MNIST, with the source as the ledger has it, beside ours.
+
+    No number of hash codes could be read in its source.
 
     Args:
-        study: ``"imsat-clustering"`` or ``"imsat-hashing"``.
         records: to choose ours from; default: those that come with the toolkit. Without one the reported ones stand
             alone.
 
     Returns:
-        A row for each reported number, then rows of ours that no reported number answers to.
-
-    Raises:
-        ValueError: another study.
+        A row for each reported number.
     """
-    require(study in _NETWORKS, "published_table", "study", f"one of {list(_NETWORKS)}", repr(study))
-    runs = [run for run in recorded_runs(study, records) if run.records and run.config["data"] == "mnist"]
-    reported = [result for result in read_paper_results() if result.table == _PAPER]
-    reported = [result for result in reported if _study_of(result) == study]
+    runs = [run for run in recorded_runs(CLUSTERING, records) if run.records and run.config["data"] == "mnist"]
+    rows = [_reported_row(result, runs) for result in read_paper_results() if result.table == _PAPER]
     headers = ["what", "reported", "where, and how it was read", "ours", "seeds", "what differs"]
-    if study == CLUSTERING:
-        rows = [_reported_row(result, runs) for result in reported]
-        caption = "Accuracy on MNIST as others report it, and ours; ± is the standard deviation over runs"
-    else:
-        rows = [_reported_row(result, runs) for result in reported] + _own_rows(runs)
-        nothing = "" if reported else ". No number of the paper could be read in its source"
-        caption = f"Retrieval on MNIST with 16 bits{nothing}; ± is the standard deviation over runs"
+    caption = "Accuracy on MNIST as others report it, and ours; ± is the standard deviation over runs"
     return table(headers, rows, caption=caption)
-
-
-def _study_of(result: PaperResult) -> str:
-    return CLUSTERING if "accuracy" in result.quantity else HASHING
 
 
 def _reported_row(result: PaperResult, runs: Sequence[Run]) -> list[Any]:
@@ -149,7 +136,7 @@ def _reported_row(result: PaperResult, runs: Sequence[Run]) -> list[Any]:
     values = factor * values_of(record, metric)
     ours = f"{spread_text(values)} {result.unit}".strip().replace(" ", _NO_BREAK)
     method = title_of(record.variant)
-    setting = difference(run, hidden=_NETWORKS[run.study], epochs=50)
+    setting = difference(run, hidden=_NETWORK, epochs=50)
     if record.variant == "k-means":
         setting = difference(run, hidden=run.config["hidden"], epochs=run.config["epochs"])
     here = f"ours: {method}, {record.scale} scale" + (f", {setting}" if setting else "")
@@ -168,21 +155,3 @@ def _answer(result: PaperResult, runs: Sequence[Run]) -> tuple[Run, Record, str,
                 rank = (quantity is not None, run.n_images, run.config.get("epochs") or 0, len(record.results))
                 answers.append((rank, (run, record, metric, factor)))
     return max(answers, key=lambda answer: answer[0])[1] if answers else None
-
-
-def _own_rows(runs: Sequence[Run]) -> list[list[Any]]:
-    run = max(runs, key=lambda run: (run.n_images, run.config.get("epochs") or 0), default=None)
-    metrics = {"mAP": "mAP", "precision at 500": "precision@500", "precision within radius 2": "precision, radius 2"}
-    if run is None:
-        return [[f"{title_of('VAT')}: {name}", "–", "–", _NOT_HERE, "–", ""] for name in metrics.values()]
-    setting = difference(run, hidden=_NETWORKS[HASHING], epochs=50)
-    protocol = "queries trained on too" if run.config.get("protocol") == "official" else "queries held out of training"
-    rows = []
-    for method in ("VAT", "ITQ"):
-        record = run.record(method)
-        for metric, name in metrics.items() if record is not None else ():
-            assert record is not None
-            ours = _spread(record, metric, 3)
-            here = f"ours: {record.scale} scale, {protocol}" + (f", {setting}" if setting and method == "VAT" else "")
-            rows.append([f"{title_of(method)}: {name}", "–", "–", ours, str(len(record.results)), here])
-    return rows
