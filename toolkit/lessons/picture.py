@@ -23,7 +23,6 @@ from toolkit.core.svg import Svg
 from toolkit.lessons import style
 
 SHARPNESS = 1.5  # device pixels a CSS pixel
-_WIDEST = 720  # CSS pixels; wider pictures scroll sideways
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Picture:
             data = base64.b64encode(self.png or b"").decode()
             place = f'width="{self.width}" height="{self.height}" style="max-width:100%;height:auto"'
             return f'<img alt="{html.escape(alt)}" {place} src="data:image/png;base64,{data}">'
-        focus = 'tabindex="0" role="group" aria-label="picture, scrolls sideways" ' if self.width > _WIDEST else ""
+        focus = 'tabindex="0" role="group" aria-label="picture, scrolls sideways" ' if self.width > style.WIDEST else ""
         return f'<div {focus}style="overflow-x:auto;line-height:0">{element}</div>'
 
     def to_bundle(self, alt: str) -> tuple[dict[str, str], dict[str, Any]]:

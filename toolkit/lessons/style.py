@@ -48,6 +48,7 @@ __all__ = [
     "RC",
     "SEQUENTIAL",
     "VERMILION",
+    "WIDEST",
     "Line",
     "StyledAxes",
     "axes",

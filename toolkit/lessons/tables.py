@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.core.errors import require
+from toolkit.core.text_width import text_width
+from toolkit.lessons.style import WIDEST
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,7 +42,18 @@ class Table:
         )
         look = "border-collapse:collapse;font-variant-numeric:tabular-nums;margin:4px 0 10px 0;"
         look += f"border-top:{rule};border-bottom:{rule}"
-        return f'<table style="{look}">{title}<thead>{head}</thead><tbody>{body}</tbody></table>'
+        whole = f'<table style="{look}">{title}<thead>{head}</thead><tbody>{body}</tbody></table>'
+        if self._width() <= WIDEST:
+            return whole
+        return (
+            '<div tabindex="0" role="group" aria-label="table, scrolls sideways" style="overflow-x:auto">'
+            f"{whole}</div>"
+        )
+
+    def _width(self) -> float:
+        """Return an upper bound, in CSS pixels, of the width without a line break in a cell."""
+        columns = zip(self.headers, *self.rows, strict=True)
+        return sum(24 + max(text_width(value, 13, bold=True) for value in column) for column in columns)
 
     def __repr__(self) -> str:
         columns = list(zip(self.headers, *self.rows, strict=True))

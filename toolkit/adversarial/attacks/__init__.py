@@ -1,0 +1,1 @@
+"""Attacks: frozen settings, one call ``attack(model, images, labels, epsilon=…, targets=…, generator=…)``."""
