@@ -1,5 +1,6 @@
 """Five small classifiers of different families, so that an attack on one has something to transfer to."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -123,7 +124,7 @@ def _vgg(channels, last, n_classes, wide):
     sizes = [channels, wide(16), wide(16), wide(32), wide(32)]
     blocks = [
         [nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
+        for n_in, n_out in itertools.pairwise(sizes)
     ]
     body = nn.Sequential(*blocks[0], *blocks[1], nn.MaxPool2d(2), *blocks[2], *blocks[3], nn.MaxPool2d(2))
     return body, nn.Sequential(nn.Flatten(), nn.Linear(wide(32) * last, n_classes))
