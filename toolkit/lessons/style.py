@@ -61,6 +61,9 @@ __all__ = [
     "spread",
 ]
 
+WIDEST = 720
+"""CSS pixels; what is wider, a picture or a table, scrolls sideways."""
+
 MEANINGS = {
     "truth": Line(BLACK, "-", "", 2.4),  # the exact value, wherever one is known
     "paper": LINES[0],  # the paper's own method
