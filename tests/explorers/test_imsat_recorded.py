@@ -265,20 +265,23 @@ def test_tables_of_scores(digits):
     shown = clustering_scores_table(records=digits)
     assert [row[0] for row in shown.rows] == ["IMSAT (VAT)", "k-means", "deep RIM"] and shown.strong == (0,)
     cells = [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in shown.rows[0]]
-    assert cells == ["IMSAT (VAT)", "4", spread_text(np.array(VAT)), "0.840 ± 0.045", "–", "−0.840 ± 0.045"]
-    assert shown.rows[1][5] == "–"
+    assert cells == ["IMSAT (VAT)", spread_text(np.array(VAT)), "0.840 ± 0.045", "–", "−0.840 ± 0.045"]
+    assert shown.rows[1][4] == "–" and "over 4 seeds." in shown.caption
+    uneven = clustering_scores_table(records=[*digits, made("RPT", (70.0, 71.0))])
+    assert uneven.headers[1] == "seeds" and [row[1] for row in uneven.rows] == ["4", "4", "2", "4"]
+    assert "over the seeds." in uneven.caption
     nothing = clustering_scores_table("mnist", 10_000, records=digits)
     assert nothing.rows == () and "No run of imsat-clustering with mnist on 10,000 images" in nothing.caption
     small = made("VAT", (70.0,), config=MNIST | {"n_points": 10_000}, n_images=10_000)
     large = made("VAT", (97.0,), config=MNIST, n_images=70_000)
-    assert clustering_scores_table("mnist", records=[small, large]).rows[0][2] == "97.0"
-    assert clustering_scores_table("mnist", 10_000, records=[small, large]).rows[0][2] == "70.0"
+    assert clustering_scores_table("mnist", records=[small, large]).rows[0][1] == "97.0"
+    assert clustering_scores_table("mnist", 10_000, records=[small, large]).rows[0][1] == "70.0"
     shown = retrieval_scores_table(records=[codes("ITQ", (0.39, 0.4)), codes("VAT", (0.6, 0.64))])
     assert [row[0] for row in shown.rows] == ["IMSAT (VAT)", "principal components, rotated (ITQ)"]
     assert "Queries held out of training" in shown.caption
     official = retrieval_scores_table(records=[codes("VAT", (0.6,), protocol="official")])
     assert "Queries trained on too" in official.caption
-    assert shown.rows[1][6:] == ("–", "–") and shown.rows[0][5].split("\N{NO-BREAK SPACE}")[0] in ("1000", "1001")
+    assert shown.rows[1][5:] == ("–", "–") and shown.rows[0][4].split("\N{NO-BREAK SPACE}")[0] in ("1000", "1001")
 
 
 def test_reported_numbers_stand_with_their_sources_beside_ours():

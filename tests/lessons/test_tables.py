@@ -47,3 +47,35 @@ def test_empty_and_wrong():
         table(["a", "b"], [[1, 2], [1]])
     with pytest.raises(ValueError, match="headers"):
         table([], [])
+
+
+def scrolls(made) -> bool:
+    """Return whether a table stands in a group that a keyboard can scroll."""
+    root = ET.fromstring(made._repr_html_())
+    if root.tag == "table":
+        return False
+    assert (root.tag, root.get("tabindex"), root.get("role")) == ("div", "0", "group")
+    assert root.get("aria-label") and root.get("style") == "overflow-x:auto"
+    assert [one.tag for one in root] == ["table"]
+    return True
+
+
+def test_a_table_that_cannot_get_narrow_scrolls_as_a_group_that_takes_the_focus():
+    words = "a cell of many words breaks its lines " * 20
+    assert not scrolls(table(["a", "b"], [[words, words]], caption=words))
+    assert scrolls(table(["a"], [["x" * 120]]))
+    assert scrolls(table(["x" * 120], []))
+    stays = words.replace(" ", "\N{NO-BREAK SPACE}")
+    assert scrolls(table(["a", "b"], [["short", stays]]))
+    assert not scrolls(table(["a"], [["\n".join(["x" * 30] * 9) + "\t" + "x" * 30]]))
+
+
+def test_what_makes_a_table_wide():
+    columns = [str(number) for number in range(10)]
+    assert not scrolls(table(columns, [[""] * 10]))
+    assert scrolls(table(3 * columns, [[""] * 30]))  # each has its padding
+    word = "x" * 80  # as bold text wider than as plain text
+    assert not scrolls(table(["a"], [[word]])) and scrolls(table(["a"], [[word]], strong=[0]))
+    line = "m" * 70  # up to 80 letters a caption stays on one line, and nothing else could be so wide
+    assert scrolls(table(["a"], [[1]], caption=line)) and scrolls(table(["a"], [[1]], caption=line + line))
+    assert not scrolls(table(["a"], [[1]], caption="m" * 20)) and not scrolls(table(["a"], [[1]], caption="mmm " * 60))

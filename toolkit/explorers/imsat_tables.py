@@ -41,7 +41,7 @@ def clustering_scores_table(
         records: to choose from; default: those that come with the toolkit. Without a run the table has no rows.
     """
     metrics = {"accuracy": 1, "normalized mutual information": 3, "adjusted Rand index": 3, "loss on all data": 3}
-    headers = ["method", "seeds", "accuracy (%)", "NMI", "adjusted Rand index", "loss on all data (nats)"]
+    headers = ["accuracy (%)", "NMI", "adjusted Rand index", "loss on all data (nats)"]
     return _scores(CLUSTERING, data, n_images, metrics, headers, records)
 
 
@@ -62,7 +62,7 @@ def retrieval_scores_table(
         "information of pairs": 2,
     }
     names = ["mAP", "precision@500", "precision, radius 2", "distinct codes", "bits (nats)", "pairs (nats)"]
-    return _scores(HASHING, data, n_images, metrics, ["method", "seeds", *names], records)
+    return _scores(HASHING, data, n_images, metrics, names, records)
 
 
 def _scores(
@@ -76,22 +76,24 @@ def _scores(
     run = _find(study, data, n_images, records)
     if run is None:
         wanted = f" on {n_images:,} images" if n_images is not None else ""
-        return table(headers, [], caption=f"No run of {study} with {data}{wanted} is recorded here")
+        return table(["method", *headers], [], caption=f"No run of {study} with {data}{wanted} is recorded here")
     first = next(iter(metrics))
     shown = pick_methods(run, first, first, 0).records
     rows = [
-        [
-            title_of(record.variant),
-            len(record.results),
-            *(_spread(record, metric, decimals) for metric, decimals in metrics.items()),
-        ]
+        [title_of(record.variant), *(_spread(record, metric, decimals) for metric, decimals in metrics.items())]
         for record in shown
     ]
+    counts = [len(record.results) for record in shown]
+    alike = len(set(counts)) == 1  # then the caption says it, and the table is narrower
+    if not alike:
+        headers = ["seeds", *headers]
+        rows = [[name, count, *cells] for (name, *cells), count in zip(rows, counts, strict=True)]
+    over = f"{counts[0]} seed{'s' * (counts[0] != 1)}" if alike else "the seeds"
     queries = {"held-out": "Queries held out of training. ", "official": "Queries trained on too. "}
     asked = queries.get(run.config.get("protocol", ""), "")
-    caption = f"{run.label}: mean ± standard deviation over the seeds. {asked}{where_recorded(run.records)}"
+    caption = f"{run.label}: mean ± standard deviation over {over}. {asked}{where_recorded(run.records)}"
     strong = [place for place, record in enumerate(shown) if record.variant == "VAT"]
-    return table(headers, rows, caption=caption, strong=strong)
+    return table(["method", *headers], rows, caption=caption, strong=strong)
 
 
 def _find(study: str, data: str, n_images: int | None, records: Sequence[Record] | None) -> Run | None:

@@ -1,6 +1,7 @@
 """Tables in a lesson: HTML in the page's own colours, so that they read on light and dark pages, and plain text."""
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from toolkit.core.errors import require
 from toolkit.core.text_width import text_width
 from toolkit.lessons.style import WIDEST
+
+_SIZE, _PADDING = 13, 12  # CSS pixels: the largest text of JupyterLab's tables, and beside a cell's text
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,7 +24,7 @@ class Table:
     strong: tuple[int, ...]
 
     def _repr_html_(self) -> str:
-        rule, cell = "1px solid rgba(128,128,128,0.45)", "padding:3px 12px;color:inherit;background:none;"
+        rule, cell = "1px solid rgba(128,128,128,0.45)", f"padding:3px {_PADDING}px;color:inherit;background:none;"
 
         def row(values: Sequence[str], tag: str, look: str) -> str:
             cells = "".join(
@@ -32,7 +35,7 @@ class Table:
             return f"<tr>{cells}</tr>"
 
         above = "caption-side:top;text-align:left;color:inherit;font-weight:bold;padding:4px 0"
-        if len(self.caption) <= 80:  # on one line, even above a narrow table
+        if self._caption_on_one_line:
             above += ";white-space:nowrap"
         title = f'<caption style="{above}">{html.escape(self.caption)}</caption>' if self.caption else ""
         head = row(self.headers, "th", f"font-weight:bold;border-bottom:{rule};")
@@ -43,17 +46,27 @@ class Table:
         look = "border-collapse:collapse;font-variant-numeric:tabular-nums;margin:4px 0 10px 0;"
         look += f"border-top:{rule};border-bottom:{rule}"
         whole = f'<table style="{look}">{title}<thead>{head}</thead><tbody>{body}</tbody></table>'
-        if self._width() <= WIDEST:
+        if self._narrowest() <= WIDEST:
             return whole
         return (
-            '<div tabindex="0" role="group" aria-label="table, scrolls sideways" style="overflow-x:auto">'
-            f"{whole}</div>"
+            f'<div tabindex="0" role="group" aria-label="table, scrolls sideways" style="overflow-x:auto">{whole}</div>'
         )
 
-    def _width(self) -> float:
-        """Return an upper bound, in CSS pixels, of the width without a line break in a cell."""
+    def _narrowest(self) -> float:
+        """Return an upper bound, in CSS pixels, of the width with a line break at every space that allows one."""
+        looks = [True, *(index in self.strong for index in range(len(self.rows)))]
         columns = zip(self.headers, *self.rows, strict=True)
-        return sum(24 + max(text_width(value, 13, bold=True) for value in column) for column in columns)
+        cells = sum(
+            2 * _PADDING + max(_longest_word(text, bold) for text, bold in zip(column, looks, strict=True))
+            for column in columns
+        )
+        one_line = self._caption_on_one_line
+        title = text_width(self.caption, _SIZE, bold=True) if one_line else _longest_word(self.caption, True)
+        return max(cells, title)
+
+    @property
+    def _caption_on_one_line(self) -> bool:
+        return len(self.caption) <= 80  # even above a narrow table
 
     def __repr__(self) -> str:
         columns = list(zip(self.headers, *self.rows, strict=True))
@@ -68,6 +81,11 @@ class Table:
         return "\n".join(
             [*([self.caption] if self.caption else []), lines[0], "  ".join("-" * w for w in widths), *lines[1:]]
         )
+
+
+def _longest_word(text: str, bold: bool) -> float:
+    words = re.split(r"\s", text, flags=re.ASCII)  # no line ends at a no-break space, which str.split() takes too
+    return max(text_width(word, _SIZE, bold=bold) for word in words)
 
 
 def table(
