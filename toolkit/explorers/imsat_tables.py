@@ -79,7 +79,7 @@ def _scores(
         return table(["method", *headers], [], caption=f"No run of {study} with {data}{wanted} is recorded here")
     first = next(iter(metrics))
     shown = pick_methods(run, first, first, 0).records
-    rows = [
+    rows: list[list[Any]] = [
         [title_of(record.variant), *(_spread(record, metric, decimals) for metric, decimals in metrics.items())]
         for record in shown
     ]
