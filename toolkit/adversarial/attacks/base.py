@@ -1,6 +1,7 @@
 """What every attack shares: one call, checks of what it is given, the ball it may not leave, the loss it raises."""
 
 import math
+import numbers
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -79,10 +80,10 @@ class Attack(ABC):
                 one that must.
             TypeError: images or labels of the wrong type.
         """
-        task = prepare(self, model, images, labels, epsilon, targets, generator)
-        if not len(images):
-            return images.detach().clone()
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            task = prepare(self, model, images, labels, epsilon, targets, generator)
+            if not len(images):
+                return images.detach().clone()
             return task.project(self.perturb(task)).detach()
 
     @abstractmethod
@@ -120,6 +121,8 @@ class Task:
             self.labels = targets
         elif labels is not None:
             self.labels = labels
+        elif not len(images):
+            self.labels = torch.zeros(0, dtype=torch.int64, device=images.device)
         else:
             with torch.no_grad():
                 self.labels = self.logits(images).argmax(1)
@@ -215,13 +218,13 @@ def prepare(
             f"{name}: the model is in training mode, where dropout and batch statistics act; call model.eval() first",
             stacklevel=3,
         )
-    images = images.detach()
+    images = _usable(images)
     return Task(
         model,
         images,
-        None if labels is None else labels.detach().to(images.device, torch.int64),
-        None if targets is None else targets.detach().to(images.device, torch.int64),
-        _epsilon_of(name, epsilon, images, attack.finds_smallest),
+        None if labels is None else _usable(labels).to(images.device, torch.int64),
+        None if targets is None else _usable(targets).to(images.device, torch.int64),
+        check_epsilon(name, epsilon, images, attack.finds_smallest),
         attack.ball,
         resolve_generator(generator),
         name,
@@ -263,15 +266,33 @@ def image_norm(change: Float[Tensor, "batch *pixels"]) -> Float[Tensor, "batch *
     return change.flatten(1).norm(dim=1).view(-1, *(1,) * (change.ndim - 1))
 
 
-def _epsilon_of(operation: str, epsilon: float | Tensor | None, images: Tensor, optional: bool) -> Tensor:
+def _usable(given: Tensor) -> Tensor:
+    """Return it without a gradient; a copy if it was made where autograd is off for good."""
+    return given.clone() if given.is_inference() else given.detach()
+
+
+def check_epsilon(operation: str, epsilon: float | Tensor | None, images: Tensor, optional: bool = False) -> Tensor:
+    """Return one for each image, or one for all, in a shape that multiplies images.
+
+    Args:
+        operation: for the error.
+        epsilon: a number, or one for each image.
+        images: whose changes it bounds.
+        optional: whether ``None`` and infinity are allowed, for no bound.
+
+    Raises:
+        ValueError: negative, not a number, infinite, or of the wrong shape.
+        TypeError: something else.
+    """
     shape = (-1, *(1,) * (images.ndim - 1))
     if epsilon is None:
         if not optional:
             reject(operation, "epsilon", "a number, or one for each image", None)
         return images.new_full((1,), math.inf).view(shape)
-    if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float, Tensor)):
+    if isinstance(epsilon, bool) or not isinstance(epsilon, (numbers.Real, Tensor)):
         reject(operation, "epsilon", "a number, or one for each image", type(epsilon).__name__, kind=TypeError)
-    values = torch.as_tensor(epsilon, dtype=images.dtype, device=images.device)
+    given = epsilon.detach() if isinstance(epsilon, Tensor) else float(epsilon)
+    values = torch.as_tensor(given, dtype=images.dtype, device=images.device)
     fits = values.ndim == 0 or values.shape == (len(images),)
     require(fits, operation, "epsilon", f"a number, or shape [{len(images)}]", f"shape {list(values.shape)}")
     right = bool((values >= 0).all()) and not bool(values.isnan().any())
