@@ -66,7 +66,8 @@ class Ensemble(nn.Module):
         require(fuse == "loss" or not dynamic, "Ensemble", "fuse", "'loss' with drop_below or drop_above", repr(fuse))
         self.register_buffer("weights", given / given.sum())
         self.fuse, self.drop_below, self.drop_above = fuse, drop_below, drop_above
-        self.train(any(member.training for member in self.members))
+        # Not train(): that would change the members' modes too.
+        self.training = any(member.training for member in self.members)
 
     def forward(self, images: Float[Tensor, "batch *pixels"]) -> Float[Tensor, "batch classes"]:
         """Return the fused logits, or logarithms of the fused probabilities."""

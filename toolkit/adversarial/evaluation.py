@@ -65,7 +65,13 @@ def attack_in_batches(
     """Attack more images than fit into memory at once; arguments as those of the attack."""
     require(batch_size >= 1, "attack_in_batches", "batch_size", ">= 1", batch_size)
     generator = resolve_generator(generator)
+    for argument, given in (("labels", labels), ("targets", targets)):
+        if given is not None:
+            check_labels("attack_in_batches", argument, given, len(images))
     each = isinstance(epsilon, Tensor) and epsilon.ndim > 0
+    if each and isinstance(epsilon, Tensor):
+        fits = epsilon.shape == (len(images),)
+        require(fits, "attack_in_batches", "epsilon", f"a number, or shape [{len(images)}]", list(epsilon.shape))
     found = []
     for start in range(0, max(len(images), 1), batch_size):
         part = slice(start, start + batch_size)
