@@ -327,3 +327,28 @@ def test_on_the_command_line(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "IMSAT (VAT + affine)" in told and "principal components, signs" in told
     assert len(load_records(tmp_path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (["--data", "digits", "--queries-per-class", "174"], "8 has 174"),
+        (["--data", "digits", "--n-points", "40", "--queries-per-class", "4"], "has "),
+        (["--data", "mnist", "--queries-per-class", "500"], "0 has 500"),
+    ],
+)
+def test_more_queries_than_a_class_has_are_told_in_one_line_before_anything_is_computed(
+    asked, expected, tmp_path, capsys
+):
+    for method in ("PCA", "VAT"):
+        assert main(["run", "imsat-hashing", *asked, "--methods", method, "--out", str(tmp_path)]) == 2
+        told = capsys.readouterr()
+        assert told.err.startswith("Value error: ImsatHashingConfig: bad argument 'queries_per_class'")
+        assert expected in told.err and told.err.count("\n") == 3 and told.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_as_many_queries_as_leave_one_image_of_each_class_are_allowed():
+    config = replace(HASHING, n_points=None, queries_per_class=173, methods=("PCA",))
+    (record,) = imsat_hashing.run(config)
+    assert 0 < record.results[0].metrics["mAP"] < 1

@@ -21,7 +21,15 @@ from toolkit.core.history import Series
 from toolkit.core.training import train
 from toolkit.experiments.records import Quantity, load_records
 from toolkit.experiments.registry import UnknownStudy, find_study, studies
-from toolkit.experiments.study import Measurement, Study, StudyConfig, StudyInterrupted, Task, by_scale
+from toolkit.experiments.study import (
+    ConfigurationError,
+    Measurement,
+    Study,
+    StudyConfig,
+    StudyInterrupted,
+    Task,
+    by_scale,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -318,3 +326,15 @@ def test_an_unknown_study():
         find_study("mnist")
     with pytest.raises(UnknownStudy, match="there are: mnist-mlp"):
         find_study("zzz")
+
+
+def test_what_the_data_do_not_allow_is_told_before_anything_is_written(tmp_path):
+    def check(config):
+        if config.width > 2:
+            raise ConfigurationError("too wide")
+
+    study = replace(WALK, check=check)
+    with pytest.raises(ConfigurationError, match="too wide"):
+        study.run(WalkConfig(width=3.0), out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    assert len(study.run(WalkConfig(width=2.0, seeds=(1,)))) == 2

@@ -15,7 +15,7 @@ from toolkit.experiments.doctor import diagnose
 from toolkit.experiments.ledger import PaperResultError, read_ledger
 from toolkit.experiments.records import Record, RecordError, load_records
 from toolkit.experiments.registry import UnknownStudy, find_study, studies
-from toolkit.experiments.study import Scale, StudyInterrupted
+from toolkit.experiments.study import ConfigurationError, Scale, StudyInterrupted
 from toolkit.experiments.tables import Table
 
 PROGRAM = "python -m toolkit"
@@ -217,6 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _dispatch(arguments)
     except UnknownStudy as error:
         print(error, file=sys.stderr)
+        return 2
+    except ConfigurationError as error:
+        print(f"Value error: {error}", file=sys.stderr)
         return 2
     except (StudyInterrupted, KeyboardInterrupt):
         print("interrupted; the same command goes on from here", file=sys.stderr)

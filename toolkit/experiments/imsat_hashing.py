@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from toolkit.core.devices import resolve_device, resolve_generator
-from toolkit.core.errors import require
+from toolkit.core.errors import reject, require
 from toolkit.core.history import History, Series
 from toolkit.experiments.imsat_data import ImagesConfig, Points, distance_cache
 from toolkit.experiments.records import Record
-from toolkit.experiments.study import Measurement, Study, StudyConfig, Task, by_scale
+from toolkit.experiments.study import ConfigurationError, Measurement, Study, StudyConfig, Task, by_scale
 from toolkit.experiments.tables import Table
 from toolkit.imsat.exact import MOST_BITS, exact_hash_information
 from toolkit.imsat.hash_baselines import PCAHash
@@ -109,6 +109,17 @@ class ImsatHashingConfig(ImagesConfig):
 def variants(config: ImsatHashingConfig) -> tuple[str, ...]:
     """Return the names of the methods."""
     return config.methods
+
+
+def check(config: ImsatHashingConfig) -> None:
+    """Raise a ``ConfigurationError`` if some class has too few images to ask so many queries of each."""
+    points = config.load()
+    sizes = points.labels.bincount(minlength=len(points.class_names))
+    label = int(sizes.argmin())
+    if config.queries_per_class >= sizes[label]:
+        name = points.class_names[label]
+        expected = f"fewer than the images of each class: {name} has {sizes[label]}"
+        reject(type(config).__name__, "queries_per_class", expected, config.queries_per_class, kind=ConfigurationError)
 
 
 def measure(task: Task) -> Measurement:
@@ -255,5 +266,6 @@ STUDY = Study(
     measure=measure,
     variants=variants,
     report=report,
+    check=check,
 )
 run = STUDY.run

@@ -124,6 +124,10 @@ class Measurement:
     cpu_seconds: float | None = None
 
 
+class ConfigurationError(ValueError):
+    """A configuration that its data do not allow; the command line says so in one line."""
+
+
 class StudyInterrupted(Exception):
     """A study was stopped; what it had is in its checkpoints, and running it again goes on from there."""
 
@@ -148,6 +152,7 @@ class Study:
         variants: the methods or settings that a configuration compares; each gets a record of its own.
         quantities: which numbers of papers a variant answers, by id.
         report: what the command line prints after the run; default: the metrics.
+        check: raises a :class:`ConfigurationError` for what only the data can tell of a configuration.
     """
 
     name: str
@@ -157,6 +162,7 @@ class Study:
     variants: Callable[[Any], Sequence[str]] = _one_variant
     quantities: Callable[[Any, str], Mapping[str, Quantity]] = _no_quantities
     report: Callable[[Sequence[Record]], str] | None = None
+    check: Callable[[Any], None] | None = None
 
     def run(
         self,
@@ -183,6 +189,7 @@ class Study:
             StudyInterrupted: stopped before the end.
             WriteError: ``out`` cannot be written; found out before anything is computed.
             TypeError: the configuration is of another study.
+            ConfigurationError: the data do not allow it; found out before anything is computed, too.
         """
         import joblib
 
@@ -191,6 +198,8 @@ class Study:
             reject(self.name, "config", self.config.__name__, type(config).__name__, kind=TypeError)
         variants = list(self.variants(config))
         require(len(set(variants)) == len(variants) > 0, self.name, "variants", "one or more, each once", variants)
+        if self.check is not None:
+            self.check(config)
         workspace = None if out is None else _workspace(Path(out), self.name, config)
         environment = describe_environment(config.device)
         tasks = [
