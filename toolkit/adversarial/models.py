@@ -103,9 +103,11 @@ def classifier(
     def wide(n: int) -> int:
         return max(1, round(n * width))
 
-    body, head = _BUILDERS[name](channels, last, n_classes, wide)
+    # torch's layers draw weights of their own from the global generator, which belongs to the caller.
+    with torch.random.fork_rng(devices=[]):
+        body, head = _BUILDERS[name](channels, last, n_classes, wide)
     model = SmallClassifier(body, head).to(dtype or torch.float32)
-    _draw_weights(model, resolve_generator(generator))
+    draw_weights(model, resolve_generator(generator))
     return model
 
 
@@ -160,7 +162,7 @@ def _dilated(channels, last, n_classes, wide):
 _BUILDERS = {"lenet": _lenet, "vgg": _vgg, "resnet": _resnet, "strided": _strided, "dilated": _dilated}
 
 
-def _draw_weights(model: nn.Module, generator: torch.Generator) -> None:
+def draw_weights(model: nn.Module, generator: torch.Generator) -> None:
     """Draw He's normal weights; biases are zero. The same numbers on every device."""
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
