@@ -13,15 +13,16 @@ from toolkit.adversarial.attacks.optimization import check_count, check_number, 
 from toolkit.adversarial.attacks.steps import steepest
 from toolkit.core.errors import require
 
-LEAST_STEP = 1e-4
-"""The shortest step, as in the authors' code, so that an image that lies on the boundary leaves it."""
+NUDGE = 1e-4
+"""Added to each distance, as in the authors' code, so that an image that lies on the boundary leaves it."""
 
 
 @dataclass(frozen=True)
 class DeepFool(Attack):
     """The nearest boundary, were the classifier linear, again and again (Moosavi-Dezfooli et al., arXiv 1511.04599).
 
-    Not described in the chapter. Exact in one step, but for the overshoot, on a linear classifier inside the box. Each
+    Not described in the chapter. On a linear classifier, inside the box, one step gives the nearest change, but
+    for the overshoot and the 0.0001 that the authors add to each distance. Each
     image stops where it is wrong; one that never is comes back as the last step left it. The form with targets is
     ours: a step goes to the boundary between the target and the class that leads. A finite ``epsilon`` puts the result
     into the ball; ``None`` sets no bound.
@@ -84,14 +85,14 @@ class DeepFool(Attack):
         way = torch.zeros_like(at)
         for column in range(gaps.shape[1]):
             last = column == gaps.shape[1] - 1
-            gradient = torch.autograd.grad(
-                gaps[:, column].sum(), at, retain_graph=not last, materialize_grads=True
-            )[0].nan_to_num_(0.0, 0.0, 0.0)
+            gradient = torch.autograd.grad(gaps[:, column].sum(), at, retain_graph=not last, materialize_grads=True)[
+                0
+            ].nan_to_num_(0.0, 0.0, 0.0)
             flat = gradient.flatten(1)
             slope = flat.norm(dim=1) if self.norm == "l2" else flat.abs().sum(1)
             distance = torch.where(slope > 0, gaps[:, column].detach().abs() / slope, math.inf)
             nearer = rows_like(distance < nearest, at)
             nearest = nearest.minimum(distance)
             way = torch.where(nearer, gradient, way)
-        length = torch.where(nearest.isfinite(), nearest.clamp(min=LEAST_STEP), 0)
+        length = torch.where(nearest.isfinite(), nearest + NUDGE, 0)
         return steepest(way, self.norm) * rows_like(length, at)

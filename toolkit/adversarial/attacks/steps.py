@@ -47,6 +47,7 @@ class GradientAttack(Attack):
         size = self.size(task)
         images, memory = self.start(task), None
         for step in range(self.n_steps):
+            images = self.before(task, images, step)
             direction, memory = self.direction(self.gradient(task, images, step), memory)
             images = task.project(direction.mul_(size).add_(images))
         return images
@@ -60,6 +61,10 @@ class GradientAttack(Attack):
     def start(self, task: Task) -> Float[Tensor, "batch *pixels"]:
         """Return where the first gradient is taken."""
         return task.images
+
+    def before(self, task: Task, images: Tensor, step: int) -> Float[Tensor, "batch *pixels"]:
+        """Return where this step starts."""
+        return images
 
     def gradient(self, task: Task, images: Tensor, step: int) -> Float[Tensor, "batch *pixels"]:
         """Return the gradient to follow; a new tensor."""
