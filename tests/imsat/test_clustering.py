@@ -435,7 +435,7 @@ def test_the_start_with_the_lowest_loss_stays():
 
 def test_a_start_that_comes_to_nothing_does_not_win(monkeypatch):
     found = iter([math.nan, -0.2, -0.1, math.nan])
-    monkeypatch.setattr(IMSAT, "_full_loss", lambda self, training, seed: next(found))
+    monkeypatch.setattr("toolkit.imsat.base.full_loss", lambda training, seed: next(found))
     assert small(n_init=4).fit(X).loss_ == -0.2
 
 
@@ -463,6 +463,35 @@ def test_a_warm_start_wants_the_same_shapes():
         model.fit(X[:, :4])
     with pytest.raises(ValueError, match="network"):
         model.set_params(n_clusters=4).fit(X)
+
+
+def test_a_warm_start_refuses_other_layers_instead_of_ignoring_them():
+    model = small(warm_start=True).fit(X)
+    before = model.logits(X)
+    for hidden in ((9,), (8, 8), ()):
+        with pytest.raises(ValueError, match=r"'hidden'\n.*\(8,\), as in the fit"):
+            model.set_params(hidden=hidden).fit(X)
+    other = nn.Linear(5, 3)
+    with pytest.raises(ValueError, match="'network'"):
+        model.set_params(hidden=(8,), network=other).fit(X)
+    assert np.array_equal(model.logits(X), before)
+    again = pickle.loads(pickle.dumps(model.set_params(network=None, hidden=[8.0])))
+    with pytest.raises(TypeError, match="hidden"):
+        again.fit(X)
+    again.set_params(hidden=[8], initialization="official").fit(X)
+    model.set_params(hidden=(9,), warm_start=False).fit(X)
+    assert model.network_[0].out_features == 9
+
+
+def test_a_warm_start_of_a_users_module_wants_the_same_one():
+    module = nn.Linear(5, 3)
+    model = small(network=module, warm_start=True).fit(X)
+    first = model.loss_
+    again = pickle.loads(pickle.dumps(model)).set_params(hidden=(7,)).fit(X)  # of no use beside a module
+    assert model.fit(X).loss_ == again.loss_ != first
+    for other in (nn.Linear(5, 3), None):
+        with pytest.raises(ValueError, match="'network'"):
+            model.set_params(network=other).fit(X)
 
 
 def test_without_a_warm_start_it_forgets():

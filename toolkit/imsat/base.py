@@ -1,6 +1,5 @@
 """What the two estimators share: parameters, fitting, restarts and predictions."""
 
-import copy
 import math
 import os
 import threading
@@ -22,20 +21,14 @@ from toolkit.core.devices import resolve_device, resolve_generator
 from toolkit.core.errors import reject, require
 from toolkit.core.history import History
 from toolkit.imsat.configuration import fit_configuration
-from toolkit.imsat.models import SCALES, Initialization, network, squared_weights
+from toolkit.imsat.fitting import fitting_network, full_loss, given_radii, is_finite
+from toolkit.imsat.models import SCALES, Initialization, network
 from toolkit.imsat.neighbours import neighbour_distances
 from toolkit.imsat.parameters import check_choice, check_integer, check_number
-from toolkit.imsat.perturbations import (
-    Augmentation,
-    Perturbation,
-    RandomPerturbation,
-    VirtualAdversarial,
-)
+from toolkit.imsat.perturbations import Perturbation, PerturbationLike, as_perturbation
 from toolkit.imsat.randomness import draw_seeds, global_generators_kept
-from toolkit.imsat.training import Information, Training, predict_logits, self_augmented_loss
+from toolkit.imsat.training import Information, Training, predict_logits
 
-PerturbationLike = Perturbation | Callable[[Tensor, torch.Generator], Tensor] | str | None
-_ALPHA = {"vat": 0.25, "rpt": 2.0}
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -100,6 +93,8 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         going_on = self.network_ if self.warm_start and hasattr(self, "network_") else None
         inputs = self._points(X, ensure_min_samples=2, reset=going_on is None)
         self._check_parameters()
+        if going_on is not None:
+            self._check_structure()
         perturbations = self._perturbations()
         distances = self._radii(inputs, radii, perturbations)
         seeds = draw_seeds(type(self).__name__, self.random_state, self.n_init)
@@ -109,7 +104,7 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 file = None if checkpoint is None else f"{os.fspath(checkpoint)}-{restart}"
                 with global_generators_kept(inputs.device, seed):
                     generator = resolve_generator(seed=seed)
-                    made = self._network(inputs, going_on, generator)
+                    made = self._start(inputs, going_on, generator)
                     training = self._training(made, inputs, perturbations, generator)
                     training.radii = distances
                     self.network_ = training.network
@@ -125,17 +120,19 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                         if self.n_init == 1
                         else f"start {restart + 1} of {self.n_init}",
                     )
-                    loss = self._full_loss(training, seed)
+                    loss = full_loss(training, seed)
                 if best is None or loss < best[0] or math.isnan(best[0]):
                     best = loss, training, history
                 if history.interrupted:
                     break
             assert best is not None
             loss, training, kept = best
-            self._check_finite(training.network, loss, kept.n_steps, inputs)
+            if not is_finite(training.network, loss):
+                raise FloatingPointError(self._not_finite(loss, kept.n_steps, inputs))
         self.loss_, self.network_ = loss, training.network
         self.history_ = replace(kept, interrupted=history.interrupted)
         self.n_iter_ = kept.n_steps
+        self._structure_of_fit = self._structure()
         self._finish(training, inputs)
         return self
 
@@ -193,89 +190,42 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             learning_rate=self.learning_rate,
         )
 
-    def _network(self, inputs: Tensor, going_on: nn.Module | None, generator: torch.Generator) -> nn.Module:
-        n_outputs = self._n_outputs()
-        name = type(self).__name__
+    def _structure(self) -> tuple[nn.Module | None, tuple[int, ...]]:
+        """Return what the network's shape follows from: a module of the user's, or else the hidden layers."""
+        return self.network, () if self.network is not None else self._sizes()
+
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(int(units) for units in self.hidden)
+
+    def _start(self, inputs: Tensor, going_on: nn.Module | None, generator: torch.Generator) -> nn.Module:
         given = self.network if going_on is None else going_on
         if given is None:
-            sizes = tuple(int(units) for units in self.hidden)
-            made: nn.Module = network(
+            given = network(
                 inputs.shape[1],
-                n_outputs,
-                hidden=sizes,
+                self._n_outputs(),
+                hidden=self._sizes(),
                 initialization=self.initialization,
                 generator=generator,
                 dtype=inputs.dtype,
             )
-        else:
-            made = copy.deepcopy(given)
-        made = made.to(device=inputs.device, dtype=inputs.dtype)
-        try:
-            logits = predict_logits(made, inputs[:2])
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-            problem = (str(error).splitlines() or [type(error).__name__])[0]
-            reject(name, "network", f"a module that takes {inputs.shape[1]} features and gives logits", problem)
-        expected = f"a module with {n_outputs} outputs for a point"
-        require(logits.shape == (2, n_outputs), name, "network", expected, tuple(logits.shape[1:]))
-        trained = any(parameter.requires_grad for parameter in made.parameters())
-        require(trained, name, "network", "a module with parameters to train", "none that requires a gradient")
-        return made
+        return fitting_network(type(self).__name__, given, inputs, self._n_outputs())
 
     def _perturbations(self) -> tuple[Perturbation, ...]:
-        several = self.perturbation if isinstance(self.perturbation, (list, tuple)) else [self.perturbation]
-        return tuple(self._perturbation(one) for one in several if one is not None)
-
-    def _perturbation(self, one: Any) -> Perturbation:
+        given = self.perturbation
+        several = given if isinstance(given, (list, tuple)) else [given]
         name = type(self).__name__
-        if isinstance(one, str):
-            require(one in _ALPHA, name, "perturbation", "'vat', 'rpt', None or a callable", repr(one))
-            alpha = _ALPHA[one] if self.alpha is None else self.alpha
-            if one == "rpt":
-                return RandomPerturbation(alpha, self.epsilon)
-            return VirtualAdversarial(alpha, self.epsilon, self.xi, self.power_iterations)
-        if not callable(one) or isinstance(one, type):
-            reject(name, "perturbation", "'vat', 'rpt', None or a callable", repr(one), kind=TypeError)
-        return one if hasattr(one, "needs_radii") else Augmentation(one)
+        return tuple(
+            as_perturbation(name, one, self.alpha, self.epsilon, self.xi, self.power_iterations)
+            for one in several
+            if one is not None
+        )
 
     def _radii(self, inputs: Tensor, radii: Any, perturbations: Sequence[Perturbation]) -> Tensor | None:
         if radii is not None:
-            expected = f"one distance >= 0 for each of the {len(inputs)} points"
-            try:
-                given = torch.as_tensor(
-                    radii if isinstance(radii, Tensor) else np.asarray(radii, dtype=np.float64),
-                    dtype=inputs.dtype,
-                    device=inputs.device,
-                ).detach()
-            except (TypeError, ValueError):
-                reject(type(self).__name__, "radii", expected, type(radii).__name__, kind=TypeError)
-            require(given.shape == (len(inputs),), type(self).__name__, "radii", expected, tuple(given.shape))
-            fine = bool((given >= 0).all() and given.isfinite().all())
-            require(fine, type(self).__name__, "radii", expected, "negative, infinite or NaN ones")
-            return given
+            return given_radii(type(self).__name__, radii, inputs)
         if not any(perturbation.needs_radii for perturbation in perturbations):
             return None
         return neighbour_distances(inputs, min(self.n_neighbors, len(inputs) - 1), cache=self.cache)
-
-    def _full_loss(self, training: Training, seed: int) -> float:
-        """Return the loss on all data in evaluation mode, for the choice among restarts: no label is needed."""
-        generator = resolve_generator(seed=seed)
-        training.network.eval()
-        n = len(training.inputs)
-        changed = 0.0
-        for chosen in torch.arange(n, device=training.inputs.device).split(4096):
-            terms = self_augmented_loss(
-                training.network,
-                training.inputs[chosen],
-                training.information,
-                training.perturbations,
-                generator=generator,
-                radii=None if training.radii is None else training.radii[chosen],
-            )
-            changed += float(terms.parts["self-augmentation"]) * len(chosen) / n
-        with torch.no_grad():
-            information = training.information(predict_logits(training.network, training.inputs))
-            decay = training.weight_decay * float(squared_weights(training.network)) if training.weight_decay else 0.0
-        return changed + training.lam * float(information.loss) + decay
 
     def _check_parameters(self) -> None:
         name = type(self).__name__
@@ -301,6 +251,21 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             for units in self.hidden:
                 check_integer(name, "hidden", units, 1)
 
+    def _check_structure(self) -> None:
+        """Refuse to go on with a network that is not the one now asked for."""
+        name, (module, sizes) = type(self).__name__, self._structure()
+        module_of_fit, sizes_of_fit = getattr(self, "_structure_of_fit", (module, sizes))
+        expected = "as in the fit that warm_start goes on from (or warm_start=False)"
+        require(module is module_of_fit, name, "network", expected, "another one")
+        require(sizes == sizes_of_fit, name, "hidden", f"{sizes_of_fit}, {expected}", sizes)
+
+    def _not_finite(self, loss: float, n_steps: int, inputs: Tensor) -> str:
+        return (
+            f"{type(self).__name__}.fit: infinite or NaN numbers after {n_steps} steps (loss {loss:.3g})\n"
+            f"  features lie between {float(inputs.min()):.3g} and {float(inputs.max()):.3g}; scale them to about 1, or"
+            f" try a lower learning_rate than {self.learning_rate:g}"
+        )
+
     @contextmanager
     def _network_put_back(self) -> Iterator[None]:
         """Leave the network of the last fit, or none, where this one fails: predictions would come from half a fit."""
@@ -313,17 +278,6 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             elif hasattr(self, "network_"):
                 del self.network_
             raise
-
-    def _check_finite(self, network: nn.Module, loss: float, n_steps: int, inputs: Tensor) -> None:
-        # Infinite running variances make every prediction the same without making the loss infinite.
-        tensors = [*network.parameters(), *network.buffers()]
-        if math.isfinite(loss) and all(bool(tensor.isfinite().all()) for tensor in tensors):
-            return
-        raise FloatingPointError(
-            f"{type(self).__name__}.fit: infinite or NaN numbers after {n_steps} steps (loss {loss:.3g})\n"
-            f"  features lie between {float(inputs.min()):.3g} and {float(inputs.max()):.3g}; scale them to about 1, or"
-            f" try a lower learning_rate than {self.learning_rate:g}"
-        )
 
     def _logits(self, X: Any) -> Tensor:
         check_is_fitted(self, "network_")

@@ -10,9 +10,10 @@ from sklearn.base import ClusterMixin
 from torch import Tensor, nn
 
 from toolkit.core.errors import reject, require
-from toolkit.imsat.base import PerturbationLike, SelfAugmentedEstimator, warn_unconverged
+from toolkit.imsat.base import SelfAugmentedEstimator, warn_unconverged
 from toolkit.imsat.models import Initialization
 from toolkit.imsat.parameters import check_integer, check_number
+from toolkit.imsat.perturbations import PerturbationLike
 from toolkit.imsat.training import ClusterInformation, GrowingPenalty, Training, predict_logits
 
 
@@ -50,7 +51,8 @@ class IMSAT(ClusterMixin, SelfAugmentedEstimator):
         batch_size: points in a batch, much more than K; all if there are fewer.
         epochs: passes of ⌊points / batch_size⌋ steps.
         n_init: trainings from different starts; the one with the lowest loss on all data stays. No label is needed.
-        warm_start: go on from the network of the last fit.
+        warm_start: go on from the network of the last fit; ``hidden`` and ``network`` must be as they were there,
+            ``initialization`` plays no part.
         random_state: seed; an integer makes results repeat.
         device: default: the best there is.
         dtype: ``"float32"`` or ``"float64"``.

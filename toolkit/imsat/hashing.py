@@ -8,9 +8,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from toolkit.core.errors import require
-from toolkit.imsat.base import PerturbationLike, SelfAugmentedEstimator
+from toolkit.imsat.base import SelfAugmentedEstimator
 from toolkit.imsat.models import Initialization
 from toolkit.imsat.parameters import check_integer, check_number
+from toolkit.imsat.perturbations import PerturbationLike
 from toolkit.imsat.training import HashInformation, Training, predict_logits
 
 _INTEGER_BITS = 62

@@ -183,3 +183,36 @@ def unit(
 
 def _directions(inputs: Float[Tensor, "batch *features"], generator: torch.Generator) -> Tensor:
     return draw_normal(inputs.shape, generator=generator, device=inputs.device, dtype=inputs.dtype)
+
+
+PerturbationLike = Perturbation | Callable[[Tensor, torch.Generator], Tensor] | str | None
+_ALPHA = {"vat": 0.25, "rpt": 2.0}
+
+
+def as_perturbation(
+    operation: str, given: object, alpha: float | None, epsilon: float | None, xi: float, power_iterations: int
+) -> Perturbation:
+    """Return the perturbation that a user means by a name, a function or an object.
+
+    Args:
+        operation: for the error.
+        given: ``"vat"``, ``"rpt"``, a perturbation or a callable ``f(points, generator) -> points``.
+        alpha: α of a named one; default: 0.25 for VAT, 2 for RPT.
+        epsilon: ε of a named one, instead of α.
+        xi: ξ of VAT.
+        power_iterations: of VAT.
+
+    Raises:
+        ValueError: another name.
+        TypeError: nothing that can be called.
+    """
+    expected = "'vat', 'rpt', None or a callable"
+    if isinstance(given, str):
+        require(given in _ALPHA, operation, "perturbation", expected, repr(given))
+        alpha = _ALPHA[given] if alpha is None else alpha
+        if given == "rpt":
+            return RandomPerturbation(alpha, epsilon)
+        return VirtualAdversarial(alpha, epsilon, xi, power_iterations)
+    if not callable(given) or isinstance(given, type):
+        reject(operation, "perturbation", expected, repr(given), kind=TypeError)
+    return given if isinstance(given, Perturbation) else Augmentation(given)
