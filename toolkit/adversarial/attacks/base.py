@@ -181,7 +181,7 @@ class Task:
         hit = logits.argmax(1) == self.labels
         return hit if self.targeted else ~hit
 
-    def _check(self, logits: Tensor) -> None:
+    def _check(self, logits: object) -> None:
         expected = f"logits of shape [{len(self.images)}, classes]"
         if not isinstance(logits, Tensor):
             reject(self._operation, "model", expected, type(logits).__name__, kind=TypeError)
@@ -239,7 +239,7 @@ def check_images(operation: str, images: Tensor) -> None:
         reject(operation, "images", "floats in [0, 1]; divide integers by 255", images.dtype, kind=TypeError)
     require(images.ndim >= 2, operation, "images", "a batch: [batch, *pixels]", f"shape {list(images.shape)}")
     if images.numel():
-        low, high = (float(v) for v in torch.aminmax(images))
+        low, high = (float(v) for v in torch.aminmax(images.detach()))
         inside = math.isfinite(low) and math.isfinite(high) and low >= 0 and high <= 1
         hint = "; divide by 255?" if 1 < high <= 255 and low >= 0 else ""
         require(inside, operation, "images", "finite pixels in [0, 1]", f"{low:.6g} to {high:.6g}{hint}")
