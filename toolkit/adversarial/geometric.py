@@ -90,7 +90,8 @@ class RandomResizePad(Transform):
         inside = (at >= 0) & (at < side[:, None])
         at = at.clamp(min=0)
         # In single precision, as torch: where a product lands on a whole number, the rounding decides the pixel.
-        scale = n / side.float()[:, None]
+        # (A number divided by a tensor is a product with the reciprocal, which rounds twice.)
+        scale = (torch.full_like(side, n).float() / side.float())[:, None]
         if self.interpolation == "nearest":
             matrix = F.one_hot((at * scale).floor().long().clamp(max=n - 1), n).double()
         else:

@@ -156,7 +156,7 @@ _FROM_YCC = ((0, 91881), (-22554, -46802), (116130, 0))
 
 
 def quantisation(quality: int, table: Table = LUMINANCE) -> Int[Tensor, "8 8"]:
-    """Return the quantisation steps of a quality in grey levels: a table, that of luma by default, scaled as by libjpeg.
+    """Return the quantisation steps of a quality in grey levels: by default luma, scaled as by libjpeg.
 
     Args:
         quality: 1 to 100.

@@ -1,6 +1,7 @@
 """Changes to images that a defence makes before it classifies: filters, fewer grey levels, noise, one after another."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -162,7 +163,7 @@ class Chain(Transform):
         transforms: the first acts first. None at all leaves the images as they are.
     """
 
-    transforms: tuple[Transform, ...]
+    transforms: Sequence[Transform]
 
     def __post_init__(self) -> None:
         # A list becomes a tuple, so that equal chains are equal and can be hashed.
