@@ -172,8 +172,9 @@ class Task:
         if self.norm == "l2":
             change = images - self.images
             length = image_norm(change)
-            change = torch.where(length > self.epsilon, change * (self.epsilon / length), change)
-            return (self.images + change).clamp(0, 1)
+            # Images inside stay as they are: one that has just crossed a boundary would fall back by rounding.
+            nearest = self.images + change * (self.epsilon / length)
+            return torch.where(length > self.epsilon, nearest, images).clamp(0, 1)
         return torch.clamp(images, self.low, self.high)
 
     def succeeded(self, logits: Float[Tensor, "batch classes"]) -> Tensor:
