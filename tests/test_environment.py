@@ -67,7 +67,7 @@ def test_requirement_parses_and_has_a_lower_bound(text: str) -> None:
 
 def test_declared_lists_hold_what_they_are_for() -> None:
     arrays = {"torch", "numpy", "scipy", "scikit-learn", "array-api-compat", "jaxtyping"}
-    assert arrays | {"matplotlib", "pooch", "tqdm", "joblib", "tyro"} == names(PROJECT["dependencies"])
+    assert arrays | {"matplotlib", "pooch", "tqdm", "joblib", "cloudpickle", "tyro"} == names(PROJECT["dependencies"])
     assert set(EXTRAS) == {"notebooks", "test", "peers", "imagenet", "distributed", "onnx", "safetensors"}
     assert names(EXTRAS["notebooks"]) == {"jupyterlab", "ipywidgets", "seaborn", "anywidget"}
     tools = {"pytest", "pytest-xdist", "nbval", "hypothesis", "beartype", "array-api-strict", "playwright", "ruff"}
