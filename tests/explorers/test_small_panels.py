@@ -40,6 +40,15 @@ def test_markers_and_marks():
         assert text.count("<path") == plain.count("<path") + 2
 
 
+def test_every_kind_of_marker_has_a_shape_of_its_own():
+    shapes = set()
+    for marker in ("o", "s", "D", "^", "v"):
+        look = style.Line(style.GREY, "-", marker)
+        text = drawn([Series("", [5], [2], look, markers=True)])
+        shapes.add(re.findall(r' d="([^"]+)"', text)[-1])
+    assert len(shapes) == 5
+
+
 def test_logarithmic():
     text = drawn(
         [Series("a", [1, 100], [1e-3, 1], LOOK)], x_limits=(1, 100), y_limits=(1e-3, 1), log_x=True, log_y=True

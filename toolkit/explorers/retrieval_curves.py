@@ -14,7 +14,7 @@ from toolkit.explorers.hash_runs import LOOKS, HashRuns, hash_runs
 from toolkit.explorers.small_panels import draw_panel
 from toolkit.imsat.retrieval import evaluate_retrieval
 from toolkit.lessons import View, controls, style
-from toolkit.lessons.svg import Series
+from toolkit.lessons.svg import Series, draw_marker
 
 NEAREST = (10, 50, 100, 250, 500)
 
@@ -154,6 +154,7 @@ def draw(found: Curves) -> Svg:
     x = 16.0
     for curve, look in zip(found.curves, looks, strict=True):
         picture.line(x, 45, x + 34, 45, stroke=look.color, stroke_width=look.linewidth, dash=look.dashes)
+        draw_marker(picture, x + 17, 45, look)
         picture.text(x + 41, 49.5, curve.method, bold=True, fill=look.color)
         x += 62 + text_width(curve.method, 13, bold=True)
     for number, name in enumerate(("precision", "recall")):

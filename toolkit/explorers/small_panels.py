@@ -9,7 +9,7 @@ from toolkit.core.svg import Svg
 from toolkit.core.text_width import text_width
 from toolkit.lessons import style
 from toolkit.lessons.axis import Scale, power_name, tick_names, ticks
-from toolkit.lessons.svg import Series
+from toolkit.lessons.svg import Series, draw_marker
 
 _TICK, _HEADING = 12.0, 12.5
 LEFT, ABOVE, BELOW = 38.0, 24.0, 20.0
@@ -93,7 +93,4 @@ def _draw_markers(
     for x, y in where:
         if not (np.isfinite(y) and left - 2 <= x <= left + width + 2 and top - 2 <= y <= top + height + 2):
             continue
-        if look.marker == "s":
-            picture.rectangle(x - 4, y - 4, 8, 8, fill=look.color, stroke="#ffffff", stroke_width=1)
-        else:
-            picture.circle(x, y, 4.4, fill=look.color, stroke="#ffffff", stroke_width=1)
+        draw_marker(picture, x, y, look)

@@ -177,10 +177,11 @@ def _draw_line(picture: Svg, where: list[tuple[float, float]], look: style.Line,
     left, top, width, height = clip
     for x, y in where:
         if left - 2 <= x <= left + width + 2 and top - 2 <= y <= top + height + 2:
-            _marker(picture, x, y, look)
+            draw_marker(picture, x, y, look)
 
 
-def _marker(picture: Svg, x: float, y: float, look: style.Line) -> None:
+def draw_marker(picture: Svg, x: float, y: float, look: style.Line) -> None:
+    """Draw the marker of a line, in its colour: a square, a diamond, a triangle, or else a disc."""
     paint: dict[str, Any] = {"fill": look.color, "stroke": "#ffffff", "stroke_width": 1.0}
     corners = {"s": (45, 4, 5.4), "D": (0, 4, 5.4), "^": (-90, 3, 5.4), "v": (90, 3, 5.4)}.get(look.marker)
     if corners is None:
