@@ -270,7 +270,7 @@ def layer_errors(
                 for batch in (images, others):
                     outputs.clear()
                     outputs["input"] = batch
-                    model(batch)
+                    model(batch.clone())  # a layer that works in place would change the images
                     seen.append(dict(outputs))
                 for name, before in seen[0].items():
                     difference, size = totals.get(name, (0.0, 0.0))
