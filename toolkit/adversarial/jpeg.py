@@ -80,12 +80,12 @@ class JPEG(Transform):
 class DifferentiableJPEG(Transform):
     """JPEG in torch: colour conversion, chroma at half size, 8×8 cosine transform, quantisation, and back.
 
-    Every rounding of libjpeg is there, so the values are those of :class:`JPEG`; what changes is the gradient.
-
     Attributes:
         quality: 1 (worst) to 100.
-        rounding: ``"straight-through"``: rounds, with the gradient of not rounding; ``"cubic"``: the smooth
-            round(x) + (x − round(x))³ of Shin and Song (2017), whose values differ a little from the true ones.
+        rounding: ``"straight-through"``: rounds wherever libjpeg rounds, so that the values are those of
+            :class:`JPEG`, with the gradient of not rounding; ``"cubic"``: quantises by the smooth
+            round(x) + (x − round(x))³ of Shin and Song (2017) and rounds nothing else, so that the values differ a
+            little and the gradient is theirs. It is almost zero where coefficients are, and attacks with it are weaker.
     """
 
     quality: int = 75
@@ -137,17 +137,22 @@ class DifferentiableJPEG(Transform):
         # The transform is scaled by 8 (each pass by √8) and 2^13; the powers of two below take that away again.
         blocks = self._round(blocks @ cosines.T / 2**11)
         blocks = self._round(cosines @ blocks / 2**15) / (8 * steps)
-        blocks = self._round(blocks, blocks.sign() * (blocks.abs() + 0.5).floor()) * steps
-        blocks = self._round(cosines.T @ blocks / 2**11)
+        blocks = self._round(cosines.T @ (self._quantise(blocks) * steps) / 2**11)
         blocks = self._round(blocks @ cosines / 2**18)
         return (blocks.transpose(3, 4).reshape(padded.shape)[:, :, :height, :width] + 128).clamp(0, 255)
 
     def _round(self, exact: Tensor, rounded: Tensor | None = None) -> Tensor:
-        """Return the rounded numbers, halves upwards unless they are given, with a gradient."""
-        rounded = (exact + 0.5).floor().detach() if rounded is None else rounded.detach()
+        """Return the rounded numbers, halves upwards unless they are given, with the gradient of not rounding."""
         if self.rounding == "cubic":
-            return rounded + (exact - rounded) ** 3
-        return straight_through(rounded, exact)
+            return exact
+        return straight_through((exact + 0.5).floor() if rounded is None else rounded, exact)
+
+    def _quantise(self, coefficients: Tensor) -> Tensor:
+        """Return rounded coefficients, halves away from zero, with a gradient."""
+        rounded = (coefficients.sign() * (coefficients.abs() + 0.5).floor()).detach()
+        if self.rounding == "cubic":
+            return rounded + (coefficients - rounded) ** 3
+        return straight_through(rounded, coefficients)
 
 
 # Red, green and blue to luma and the two chromas, and back, in units of 2^-16.
