@@ -1,6 +1,6 @@
 """What the networks of the competition are, who may look at them, and the settings that they are trained with."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from toolkit.core.errors import require
@@ -177,26 +177,34 @@ class Recipe:
         return asdict(self)
 
 
-_DIGITS = {
-    "data": "digits",
-    "images": "subset",
-    "n_training": 1437,
-    "batch_size": 32,
-    "unet_channels": (8, 16),
-    "network_epsilons": (16, 32, 48, 64),
-    "epsilon": 64,
-}
+_DIGITS = Recipe(
+    "digits",
+    "subset",
+    1437,
+    batch_size=32,
+    epochs=15,
+    robust_epochs=20,
+    epsilon=64,
+    unet_channels=(8, 16),
+    denoiser_epochs=10,
+    network_epochs=10,
+    network_epsilons=(16, 32, 48, 64),
+)
 _RECIPES = {
-    ("digits", "quick"): Recipe(
-        **{**_DIGITS, "n_training": 800, "batch_size": 40, "n_pgd_steps": 3},
+    ("digits", "quick"): replace(
+        _DIGITS,
+        n_training=800,
         width=0.5,
+        batch_size=40,
+        learning_rate=1e-2,
         epochs=4,
         robust_epochs=4,
-        learning_rate=1e-2,
+        n_pgd_steps=3,
         denoiser_epochs=3,
+        network_epochs=2,
     ),
-    ("digits", "laptop"): Recipe(**_DIGITS, epochs=15, robust_epochs=20, denoiser_epochs=10, network_epochs=10),
-    ("digits", "paper"): Recipe(**_DIGITS, epochs=30, robust_epochs=40, denoiser_epochs=20, network_epochs=20),
+    ("digits", "laptop"): _DIGITS,
+    ("digits", "paper"): replace(_DIGITS, epochs=30, robust_epochs=40, denoiser_epochs=20, network_epochs=20),
     ("fashion_mnist", "quick"): Recipe("fashion_mnist", "subset", 2000, network_epochs=3),
     ("fashion_mnist", "laptop"): Recipe("fashion_mnist", "full", 12_000),
     ("fashion_mnist", "paper"): Recipe(

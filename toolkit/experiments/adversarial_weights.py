@@ -129,10 +129,13 @@ def write_weights(file: Path, key: str, module: nn.Module, cpu_seconds: float) -
     Raises:
         WriteError: it cannot be written.
     """
-    arrays = {n: (t.half() if t.is_floating_point() else t).cpu().numpy() for n, t in module.state_dict().items()}
+    arrays: dict[str, Any] = {
+        n: (t.half() if t.is_floating_point() else t).cpu().numpy() for n, t in module.state_dict().items()
+    }
     meta = json.dumps({"format": FORMAT, "key": key, "cpu_seconds": round(cpu_seconds, 2)})
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{_META: np.frombuffer(meta.encode(), np.uint8)}, **arrays)
+    arrays[_META] = np.frombuffer(meta.encode(), np.uint8)
+    np.savez_compressed(buffer, **arrays)
     with atomic_write(file) as handle:
         handle.write(buffer.getbuffer())
 

@@ -53,6 +53,26 @@ _LISTINGS = (
         "Can learned bits find similar images? Hash codes by IMSAT and by principal components",
         "toolkit.experiments.imsat_hashing",
     ),
+    Listing(
+        "adversarial-models",
+        "Networks that attack and defend: training them, and how well each stands when the attacker knows it",
+        "toolkit.experiments.adversarial_models",
+    ),
+    Listing(
+        "adversarial-transfer",
+        "Does what fools one network fool another? With and without momentum, from one network and from several",
+        "toolkit.experiments.adversarial_transfer",
+    ),
+    Listing(
+        "competition",
+        "The adversarial competition in small: every attack meets every defence, three leaderboards, worst cases",
+        "toolkit.experiments.adversarial_tournament",
+    ),
+    Listing(
+        "adaptive-attacks",
+        "What is left of praised defences when the attacker knows them: gradients through all of it, BPDA, EOT",
+        "toolkit.experiments.adversarial_adaptive",
+    ),
 )
 
 
