@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 import toolkit
 
 ROOT = Path(toolkit.__file__).resolve().parent.parent
-DATA_FOLDERS = ("samples", "paper_results", "runs")
+DATA_FOLDERS = ("samples", "paper_results", "runs", "weights")
 BUNDLED = ("mnist", "fashion_mnist", "digits")
 
 

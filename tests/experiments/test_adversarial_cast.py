@@ -1,5 +1,6 @@
 """The networks of the competition: which images, which settings, where weights come from, and what is made anew."""
 
+import hashlib
 import json
 import shutil
 import threading
@@ -10,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from toolkit.adversarial.evaluation import accuracy
 from toolkit.datasets import load
-from toolkit.experiments import adversarial_weights
+from toolkit.experiments import adversarial_cast, adversarial_weights
 from toolkit.experiments.adversarial_cast import cast
 from toolkit.experiments.adversarial_data import (
     ImagesConfig,
@@ -21,11 +23,14 @@ from toolkit.experiments.adversarial_data import (
     training_images,
 )
 from toolkit.experiments.adversarial_recipe import MEMBERS, Recipe, find_member
+from toolkit.experiments.adversarial_shipping import ship
 from toolkit.experiments.adversarial_weights import (
     find_weights,
     fingerprint,
     keep_weights,
+    read_index,
     round_weights,
+    shipped_weights,
     write_weights,
 )
 from toolkit.experiments.study import StudyInterrupted
@@ -322,6 +327,16 @@ def own_shipment(tmp_path, monkeypatch):
     return folder
 
 
+def test_shipping_writes_what_is_found_again(tmp_path, monkeypatch):
+    folder = tmp_path / "shipment"
+    monkeypatch.setattr(adversarial_weights, "shipped_weights", lambda: folder)
+    networks = cast("digits", recipe=TINY, only=["vgg", "denoiser-pixels"], device="cpu")
+    assert ship(networks, folder) == sum(path.stat().st_size for path in folder.glob("*.npz"))
+    found = cast("digits", recipe=TINY, only=["vgg", "denoiser-pixels"], device="cpu")
+    for name in networks.networks:
+        assert found.origins[name].place == "shipped" and same_weights(found[name], networks[name])
+
+
 def test_shipped_weights_are_preferred(own_shipment):
     found = cast("digits", recipe=TINY, only=["lenet"], device="cpu")
     assert found.origins["lenet"].to_dict() == {"place": "shipped", "cpu_seconds": 3.0}
@@ -336,3 +351,39 @@ def test_damaged_shipped_weights_are_warned_about_and_made_anew(own_shipment):
     (own_shipment / "index.json").write_text("{")
     with pytest.warns(UserWarning, match="index"):
         assert cast("digits", recipe=TINY, only=["lenet"], device="cpu").origins["lenet"].place == "cache"
+
+
+def shipped():
+    entries = read_index()
+    if not entries:
+        pytest.skip("no weights ship with this checkout")
+    return entries
+
+
+def test_what_ships_is_the_laptops_cast_of_seed_0():
+    recipe = Recipe.at("fashion_mnist", "laptop")
+    assert set(shipped()) == {f"{member.name}-{recipe.key(member, 0)}" for member in MEMBERS}
+
+
+def test_what_ships_is_whole_small_and_says_where_it_comes_from():
+    files = {path.name: path for path in shipped_weights().glob("*.npz")}
+    assert set(files) == {entry["file"] for entry in shipped().values()}
+    assert sum(path.stat().st_size for path in files.values()) <= 2.5e6
+    for name, entry in shipped().items():
+        assert hashlib.sha256(files[entry["file"]].read_bytes()).hexdigest() == entry["sha256"]
+        assert {"study", "config", "commit", "date", "torch"} <= set(entry)
+        assert name.endswith(fingerprint(entry["config"]))
+
+
+def test_the_shipped_cast_needs_no_images_and_no_training(monkeypatch):
+    shipped()
+    monkeypatch.setattr(adversarial_cast, "training_images", lambda *_: pytest.fail("a training began"))
+    found = cast(device="cpu")
+    assert {origin.place for origin in found.origins.values()} == {"shipped"}
+    assert set(found.networks) == {member.name for member in MEMBERS}
+    part = held_out_images("fashion_mnist", "subset", n=200)
+    assert accuracy(found["vgg"], part.pixels, part.labels) > 0.8
+    for network in found.networks.values():
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point():
+                assert torch.equal(tensor, tensor.half().float())
