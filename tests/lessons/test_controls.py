@@ -112,3 +112,20 @@ def test_without_anywidget_views_still_work(monkeypatch):
 def test_everything_is_a_stock_widget():
     assert type(controls.int_slider("a", 0, 0, 5)) is ipywidgets.IntSlider
     assert type(controls.log_slider("a", 1, 1, 10)) is ipywidgets.FloatLogSlider
+
+
+def test_a_list_is_as_wide_as_its_longest_option():
+    long = "MNIST, 10,000 images, 1200-1200, 50 epochs, initialization official"
+    width = int(controls.choice("data", ["short", long]).layout.width.removesuffix("px"))
+    assert width > 7 * len(long) and controls.choice("data", ["short"]).layout.width == "320px"
+    assert controls.choice("data", [long]).layout.max_width == "100%"
+
+
+def test_a_control_is_of_use_only_while_another_one_says_so():
+    kind, count = controls.toggle("kind", ["plain", "dotted"]), controls.int_slider("dots", 3, 0, 9)
+    controls.only_while(count, kind, lambda value: value == "dotted", otherwise="a plain line has no dots")
+    assert count.disabled and count.tooltip == "a plain line has no dots"
+    kind.value = "dotted"
+    assert not count.disabled and not count.tooltip
+    kind.value = "plain"
+    assert count.disabled

@@ -333,10 +333,5 @@ def explore_estimator_histograms(n_bits: int = 12, offset: float = 0.0) -> View:
         "t": target,
         "temperature": controls.log_slider("temperature of relaxations", 0.5, 0.05, 5.0, steps_per_decade=10),
     }
-
-    def follow(_: object = None) -> None:
-        target.disabled = coins.value != 1
-
-    coins.observe(follow, "value")
-    follow()
+    controls.only_while(target, coins, lambda n: n == 1, otherwise="only the cost of one coin has a t")
     return View(chosen, compute, draw, describe)

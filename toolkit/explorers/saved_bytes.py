@@ -438,12 +438,8 @@ def explore_saved_bytes() -> View:
     recomputed = controls.checkbox("recompute blocks (checkpoint)", True)
     windows = {"never": 0} | {f"every {n} row{'s' if n > 1 else ''}": n for n in WINDOWS if n}
     window = controls.choice("cut the history", windows)
-
-    def limit(_: object) -> None:
-        window.disabled = network.value != "recurrent net"
-
-    network.observe(limit, "value")
-    limit(None)
+    recurrent = "recurrent net"
+    controls.only_while(window, network, lambda name: name == recurrent, otherwise=f"only a {recurrent} has a history")
     for name in NETWORKS:  # so that no key press waits for it
         run_watched(name, True)
     return View({"network": network, "recomputed": recomputed, "window": window}, run_watched, draw, describe)

@@ -1,6 +1,7 @@
 // Stock sliders, Play buttons and progress bars have no accessible name: copy the visible label onto them,
 // now and whenever something changes inside the view that holds this widget. And JupyterLab takes the arrow keys of a
 // list or a row of options for its own, to go to another cell: let them through.
+const ICONS = { "fa-play": "play", "fa-pause": "pause", "fa-stop": "stop and go back", "fa-retweet": "repeat" };
 const set = (node, name, value) => node && node.getAttribute(name) !== value && node.setAttribute(name, value);
 
 function nameAll(root) {
@@ -17,7 +18,11 @@ function nameAll(root) {
     if (values[0].trim() && values.length === Math.max(handles.length, 1)) {
       handles.forEach((handle, i) => set(handle, "aria-valuetext", values[i].trim()));
     }
-    if (box.matches(".widget-play")) box.querySelectorAll("button").forEach(b => set(b, "aria-label", b.title || "play"));
+    for (const button of box.matches(".widget-play") ? box.querySelectorAll("button") : []) {
+      // The buttons show icons alone, and the first one's changes when it is pressed.
+      const does = Object.entries(ICONS).find(([icon]) => button.querySelector("." + icon))?.[1] || button.title || "play";
+      set(button, "aria-label", label ? label + ": " + does : does);
+    }
     const bar = box.querySelector(".progress-bar");
     set(bar, "role", "progressbar");
     set(bar, "aria-label", label || "progress");
@@ -37,7 +42,7 @@ function render({ el }) {
     const root = el.closest(".toolkit-view");
     if (!root) { frame = requestAnimationFrame(start); return; } // not in the page yet
     watch = new MutationObserver(() => nameAll(root));
-    watch.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["style", "title"] });
+    watch.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["style", "title", "class"] });
     nameAll(root);
     view = root;
     view.addEventListener("keydown", keepKeys);

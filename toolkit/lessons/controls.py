@@ -8,8 +8,10 @@ from typing import Any
 import ipywidgets as widgets
 
 from toolkit.core.errors import argument_error, require
+from toolkit.core.text_width import text_width
 
 MOST_STEPS = 50
+_WIDTH = 320  # CSS pixels
 
 _NAMING = Path(__file__).with_name("accessible_names.js")
 
@@ -34,7 +36,7 @@ def _label(label: str, unit: str) -> str:
 
 def _wide() -> dict[str, Any]:
     # Layouts are not shared: two sliders with one layout would change together.
-    layout = widgets.Layout(width="320px", min_width="300px", max_width="100%")
+    layout = widgets.Layout(width=f"{_WIDTH}px", min_width="300px", max_width="100%")
     return {"style": {"description_width": "initial"}, "layout": layout}
 
 
@@ -190,9 +192,13 @@ def log_slider(
 def choice(label: str, options: Sequence[Any] | Mapping[str, Any], value: Any = None) -> widgets.Dropdown:
     """Make a drop-down list; ``options`` are values, or values by the name shown; default: the first."""
     listed = _options(options, "choice")
-    return widgets.Dropdown(
+    made = widgets.Dropdown(
         options=listed, value=listed[0][1] if value is None else value, description=_label(label, ""), **_wide()
     )
+    needed = text_width(label, 13) + max(text_width(name, 13) for name, _ in listed) + 48  # gaps and the arrow
+    if needed > _WIDTH:
+        made.layout.width = f"{math.ceil(needed)}px"
+    return made
 
 
 def toggle(label: str, options: Sequence[Any] | Mapping[str, Any], value: Any = None) -> widgets.ToggleButtons:
@@ -233,6 +239,27 @@ def step_buttons(slider: widgets.IntSlider, *, back: str = "◀ Back", forward: 
             button(forward, lambda: move(1), tooltip=f"{slider.description}: one step on"),
         ]
     )
+
+
+def only_while(
+    control: widgets.Widget, other: widgets.Widget, useful: Callable[[Any], bool], *, otherwise: str
+) -> None:
+    """Disable a control while the value of another one leaves it without an effect.
+
+    Args:
+        control: what is disabled.
+        other: what decides.
+        useful: of the other's value: whether the control has an effect.
+        otherwise: why it has none, shown where the pointer rests on it.
+    """
+    tooltip = control.tooltip
+
+    def follow(_: object = None) -> None:
+        control.disabled = not useful(other.value)
+        control.tooltip = otherwise if control.disabled else tooltip
+
+    other.observe(follow, "value")
+    follow()
 
 
 def _options(options: Sequence[Any] | Mapping[str, Any], operation: str) -> list[tuple[str, Any]]:
