@@ -7,18 +7,8 @@ import pytest
 import torch
 
 from toolkit.explorers import explore_absurd_partitions
-from toolkit.explorers.absurd_partitions import (
-    CEILING,
-    CERTAIN,
-    COUNTS,
-    PARTITIONS,
-    compute,
-    cost_of,
-    describe,
-    draw,
-    partition,
-    true_classes,
-)
+from toolkit.explorers.absurd_partitions import CEILING, COUNTS, compute, describe, draw
+from toolkit.explorers.plane_partitions import CERTAIN, PARTITIONS, cost_of, partition, true_classes
 from toolkit.explorers.plane_points import plane_points
 from toolkit.imsat.evaluation import clustering_accuracy
 
@@ -162,6 +152,19 @@ def test_view_answers_every_control():
             assert "…" not in view.drawn.svg.to_string()
     view.reset()
     assert view.text == default
+
+
+def test_a_control_without_an_effect_is_disabled_and_says_why():
+    view = explore_absurd_partitions()
+    count, direction, kind = (view.controls[name] for name in ("count", "direction", "kind"))
+    for name, dead in (("stripes", []), ("rings", [direction]), ("the true classes", [count]), ("stripes", [])):
+        kind.value = name
+        assert [control for control in (count, direction) if control.disabled] == dead
+        assert all(name in control.tooltip for control in dead)
+    kind.value = "the true classes"
+    assert "The curves are those of stripes, from 2 to 40 of them." in view.text
+    view.reset()
+    assert not count.disabled and not direction.disabled
 
 
 def test_the_true_classes_have_no_number_of_stripes():

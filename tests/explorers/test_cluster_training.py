@@ -7,21 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from toolkit.explorers import cluster_training, explore_cluster_training
-from toolkit.explorers.cluster_training import (
-    ARROWS,
-    BETWEEN,
-    CELLS,
-    FRAMES,
-    STEPS,
-    Look,
-    Setting,
-    describe,
-    draw,
-    first_runs,
-    start,
-    train,
-)
+from toolkit.explorers import cluster_training, explore_cluster_training, plane_training
+from toolkit.explorers.cluster_training import FRAMES, Look, describe, draw, first_runs
+from toolkit.explorers.plane_training import ARROWS, BETWEEN, CELLS, STEPS, Setting, start, train
 from toolkit.imsat.evaluation import clustering_accuracy
 
 
@@ -32,7 +20,8 @@ def first():
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(cluster_training, "STEPS", 3 * BETWEEN)
+    for module in (plane_training, cluster_training):
+        monkeypatch.setattr(module, "STEPS", 3 * BETWEEN)
 
 
 def last(setting):

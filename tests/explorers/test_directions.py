@@ -7,16 +7,8 @@ import pytest
 import torch
 
 from toolkit.explorers import explore_directions
-from toolkit.explorers.directions import (
-    MOST_ITERATIONS,
-    NETWORKS,
-    Softmax,
-    compute,
-    describe,
-    draw,
-    percent,
-    softmax_of,
-)
+from toolkit.explorers.directions import MOST_ITERATIONS, compute, describe, draw, percent
+from toolkit.explorers.linear_softmax import NETWORKS, SMALL, Softmax, softmax_of
 from toolkit.imsat.exact import fisher_information
 from toolkit.imsat.losses import divergence
 from toolkit.imsat.perturbations import Surroundings, VirtualAdversarial
@@ -65,7 +57,9 @@ def test_a_small_xi_finds_the_eigenvector_and_the_papers_does_not():
     assert np.median(found.cosines[5]) == pytest.approx(0.882, abs=5e-4)
     assert found.small_cosines[-1].min() > 0.9999
     text = describe(found)
-    assert "three-class example in two dimensions" in text and "a median |cos| of 0.882" in text
+    assert (
+        "The small example has three classes and always two dimensions." in text and "a median |cos| of 0.882" in text
+    )
     assert "for ξ → 0 it has 1.000" in text
 
 
@@ -131,3 +125,13 @@ def test_view_answers_every_control():
     view.reset()
     assert view.text == default and view.result.d == 784
     assert "d = 784" in repr(view.result) and view.result.to_dict()["iterations"] == 1
+
+
+def test_the_small_example_has_no_choice_of_dimensions():
+    view = explore_directions()
+    d = view.controls["d"]
+    assert not d.disabled and not d.tooltip
+    view.controls["network"].value = SMALL
+    assert d.disabled and "two dimensions" in d.tooltip and "always two dimensions" in view.text
+    view.reset()
+    assert not d.disabled and not d.tooltip

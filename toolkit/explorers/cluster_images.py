@@ -192,8 +192,9 @@ def describe(look: ClusterLook) -> str:
     """Say how good the clusters are, what the chosen one holds, and which of its images are shown."""
     clustering, confusion = look.clustering, look.clustering.confusion
     n, scores = int(confusion.counts.sum()), clustering.scores
+    trained = f", after {clustering.training}," if clustering.training else ""
     text = (
-        f"{clustering.method} puts {round(scores.accuracy * n):,} of {n:,} images into the right cluster "
+        f"{clustering.method}{trained} puts {round(scores.accuracy * n):,} of {n:,} images into the right cluster "
         f"({100 * scores.accuracy:.1f} %); normalised mutual information {scores.normalized_mutual_information:.2f}."
     )
     if look.column is None:

@@ -22,6 +22,7 @@ class Clustering:
         measure: what the certainty is: ``"p(cluster | image)"``, ``"minus the distance to its centre"`` or empty.
         scores: accuracy, normalised mutual information and adjusted Rand index.
         confusion: counts of classes against clusters.
+        training: of an estimator that says so, how long it was trained and from which seed; else empty.
     """
 
     method: str
@@ -30,6 +31,7 @@ class Clustering:
     measure: str
     scores: ClusteringScores
     confusion: AlignedConfusion
+    training: str = ""
 
     def __repr__(self) -> str:
         return f"Clustering({self.method}: {self.confusion.counts.shape[1]} clusters, {self.scores.accuracy:.4f})"
@@ -70,4 +72,11 @@ def examine(method: str, model: Any, points: Points) -> Clustering:
     require(clusters.shape == (n,), "examine", f"the labels of {method}", f"one for each of {n} images", clusters.shape)
     labels = points.labels.numpy()
     scores, confusion = evaluate_clustering(labels, clusters), aligned_confusion(labels, clusters)
-    return Clustering(method, clusters, certainty, measure, scores, confusion)
+    return Clustering(method, clusters, certainty, measure, scores, confusion, _training(model))
+
+
+def _training(model: Any) -> str:
+    passes, seed = (getattr(model, name, None) for name in ("epochs", "random_state"))
+    if not isinstance(passes, int):
+        return ""
+    return f"{passes} passes from seed {seed}" if isinstance(seed, int) else f"{passes} passes"

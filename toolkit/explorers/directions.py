@@ -12,121 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from toolkit.core.devices import draw_normal
 from toolkit.core.errors import require
 from toolkit.core.svg import Svg
+from toolkit.explorers.linear_softmax import CLASSES, MOST, NETWORKS, SMALL, normal_rows, softmax_of
 from toolkit.explorers.small_panels import LEFT, draw_panel
-from toolkit.imsat.exact import fisher_direction
-from toolkit.imsat.losses import divergence
 from toolkit.imsat.perturbations import unit
 from toolkit.lessons import View, controls, style
 from toolkit.lessons.axis import Scale, power_name, ticks
 from toolkit.lessons.svg import Series
 
-MOST, CLASSES = 784, 10
-"""Largest dimension, that of an MNIST image, and classes of the random softmax."""
-NETWORKS = ("10 classes", "a small example")
 MOST_ITERATIONS, SMALL_XI = 8, 1e-4
 _RANDOM, _STARTS, _LINES = 1000, 100, 30
 _ALONG = (2, 3, 5, 8, 12, 20, 35, 60, 100, 180, 320, 560, 784)
-_SPREAD = 3.0
-
-
-@dataclass(frozen=True, eq=False)
-class Softmax:
-    """p(y|x) = softmax(W x + z), looked at in x = 0.
-
-    Attributes:
-        weights: W.
-        logits: z.
-    """
-
-    weights: Float[Tensor, "classes d"]
-    logits: Float[Tensor, " classes"]
-
-    def __call__(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits at places."""
-        return x @ self.weights.T + self.logits
-
-    @property
-    def dimension(self) -> int:
-        """d."""
-        return self.weights.shape[1]
-
-    def curvature(self, steps: Float[Tensor, "steps d"]) -> Float[Tensor, " steps"]:
-        """Return rᵀFr of each step: the variance of the change of the logits, under the prediction."""
-        changes, p = steps @ self.weights.T, self.logits.softmax(0)
-        return (changes - (changes @ p)[:, None]).square() @ p
-
-    @property
-    def trace(self) -> float:
-        """tr F."""
-        p = self.logits.softmax(0)
-        return float((p[:, None] * (self.weights - p @ self.weights).square()).sum())
-
-    @functools.cached_property
-    def first(self) -> Float[Tensor, " d"]:
-        """F's first eigenvector."""
-        return fisher_direction(self, self.weights.new_zeros(1, self.dimension))[0]
-
-    @property
-    def largest(self) -> float:
-        """λ_max of F."""
-        return float(self.curvature(self.first[None])[0])
-
-    @property
-    def ratio(self) -> float:
-        """What the average direction costs of what the first one does: tr F/(d λ_max)."""
-        return self.trace / (self.dimension * self.largest)
-
-    def cost(self, steps: Float[Tensor, "steps d"]) -> Float[Tensor, " steps"]:
-        """Return KL(p(0) ‖ p(r)) of each step r, in nats."""
-        there = self(steps)
-        return divergence(self.logits.expand_as(there), there)
-
-    def iterate(self, starts: Float[Tensor, "starts d"], xi: float, n: int) -> Float[Tensor, "iterations starts d"]:
-        """Return VAT's directions after 0, …, n power iterations.
-
-        The gradient of the divergence with respect to the direction is ξ Wᵀ(p(ξ d) − p(0)).
-
-        Args:
-            starts: unit vectors.
-            xi: ξ, where the gradient is taken.
-            n: iterations.
-        """
-        found, p = [starts], self.logits.softmax(0)
-        for _ in range(n):
-            gradient = (self(xi * found[-1]).softmax(1) - p) @ self.weights
-            found.append(unit(gradient, otherwise=found[-1]))
-        return torch.stack(found)
-
-
-@functools.cache
-def _normal(rows: int, seed: int) -> Tensor:
-    return draw_normal((rows, MOST), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def softmax_of(network: str = "10 classes", d: int = MOST) -> Softmax:
-    """Return a linear softmax.
-
-    Args:
-        network: ``"10 classes"`` with random weights N(0, 1/d), so that a class' weights have length 1 in any
-            dimension, and a largest probability of 0.34; or ``"a small example"`` with three classes in
-            two dimensions, W = [[1, 0], [0, 2], [0, 0]] and z = 0.
-        d: dimensions, of the first one.
-
-    Raises:
-        ValueError: another network, or d out of range.
-    """
-    require(network in NETWORKS, "softmax_of", "network", f"one of {NETWORKS}", repr(network))
-    if network == "a small example":
-        weights = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]], dtype=torch.float64)
-        return Softmax(weights, torch.zeros(3, dtype=torch.float64))
-    require(2 <= d <= MOST, "softmax_of", "d", f"2 to {MOST}", d)
-    spread = draw_normal((CLASSES,), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return Softmax(_normal(CLASSES, 0)[:, :d] / math.sqrt(d), _SPREAD * spread)
 
 
 @functools.cache
@@ -199,8 +97,8 @@ def compute(
     require(1 <= iterations <= MOST_ITERATIONS, "compute", "iterations", f"1 to {MOST_ITERATIONS}", iterations)
     with torch.no_grad():
         model = softmax_of(network, round(d))
-        directions = unit(_normal(_RANDOM, 2)[:, : model.dimension])
-        starts = unit(_normal(_STARTS, 3)[:, : model.dimension])
+        directions = unit(normal_rows(_RANDOM, 2)[:, : model.dimension])
+        starts = unit(normal_rows(_STARTS, 3)[:, : model.dimension])
         path, small = (model.iterate(starts, each, MOST_ITERATIONS) for each in (xi, SMALL_XI))
         ends = epsilon * torch.stack((model.first, -model.first))
         return Directions(
@@ -320,33 +218,33 @@ def _finding(directions: Directions) -> str:
 def describe(directions: Directions) -> str:
     """Say what the three kinds of steps cost, how much longer random ones must be, and where VAT's iterations lead."""
     what = (
-        "The three-class example in two dimensions"
-        if directions.network == "a small example"
-        else f"A linear softmax of {CLASSES} classes in {directions.d} dimensions"
+        "The small example has three classes and always two dimensions. There"
+        if directions.network == SMALL
+        else f"A linear softmax of {CLASSES} classes in {directions.d} dimensions:"
     )
     random, vat, first = directions.random.mean(), directions.adversarial.mean(), directions.first
     cosine, limit = (np.median(one[directions.iterations]) for one in (directions.cosines, directions.small_cosines))
     times = "iteration" if directions.iterations == 1 else "iterations"
     return (
-        f"{what}, steps of ε = {directions.epsilon:.2g}: on average {power_name(random, 2)} nats in random directions "
-        f"(tr F/(2d)·ε² = {power_name(directions.mean, 2)}), {power_name(vat, 2)} after {directions.iterations} power "
-        f"{times} at ξ = {directions.xi:.3g}, {power_name(first, 2)} along F's first eigenvector. tr F/(d λ_max) = "
-        f"{percent(directions.ratio)}: to cost as much, random steps must be {directions.factor:.1f} times as long. "
+        f"{what} steps of ε = {directions.epsilon:.2g} cost on average {power_name(random, 2)} nats in random "
+        f"directions (tr F/(2d)·ε² = {power_name(directions.mean, 2)}), {power_name(vat, 2)} after "
+        f"{directions.iterations} power {times} at ξ = {directions.xi:.3g}, {power_name(first, 2)} along F's first "
+        f"eigenvector. tr F/(d λ_max) = {percent(directions.ratio)}: to cost as much, random steps must be "
+        f"{directions.factor:.1f} times as long. "
         f"VAT's direction has a median |cos| of {cosine:.3f} to that eigenvector; for ξ → 0 it has {limit:.3f}."
     )
 
 
 def explore_directions() -> View:
     """Return a view of what steps of one length cost in random directions, VAT's and the worst, for any dimension."""
-    return View(
-        {
-            "network": controls.toggle("network", NETWORKS, NETWORKS[0]),
-            "d": controls.log_slider("dimension d", MOST, 2, MOST, format=".0f"),
-            "iterations": controls.int_slider("power iterations", 1, 1, MOST_ITERATIONS),
-            "xi": controls.log_slider("ξ", 10.0, 1e-4, 100.0, steps_per_decade=4, format=".3g"),
-            "epsilon": controls.log_slider("ε", 0.5, 0.05, 5.0, steps_per_decade=10, format=".2g"),
-        },
-        compute,
-        draw,
-        describe,
-    )
+    network = controls.toggle("network", NETWORKS, NETWORKS[0])
+    d = controls.log_slider("dimension d", MOST, 2, MOST, format=".0f")
+    controls.only_while(d, network, lambda name: name != SMALL, otherwise=f"{SMALL} has two dimensions")
+    chosen = {
+        "network": network,
+        "d": d,
+        "iterations": controls.int_slider("power iterations", 1, 1, MOST_ITERATIONS),
+        "xi": controls.log_slider("ξ", 10.0, 1e-4, 100.0, steps_per_decade=4, format=".3g"),
+        "epsilon": controls.log_slider("ε", 0.5, 0.05, 5.0, steps_per_decade=10, format=".2g"),
+    }
+    return View(chosen, compute, draw, describe)

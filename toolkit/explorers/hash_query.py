@@ -313,8 +313,9 @@ def explore_hash_query(runs: HashRuns | None = None) -> View:
     labels = runs.query_labels.tolist()
     count = min(labels.count(label) for label in set(labels))
     chosen = {
-        "label": controls.int_slider("class of the query", min(5, max(labels)), min(labels), max(labels)),
-        "number": controls.int_slider("which one of them", min(7, count), 1, count),
+        # Near the average over all queries with every method, and less precise with each bit: a usual query.
+        "label": controls.int_slider("class of the query", min(3, max(labels)), min(labels), max(labels)),
+        "number": controls.int_slider("which one of them", min(3, count), 1, count),
         "method": controls.toggle("codes by", runs.methods),
         "way": controls.toggle("show", {f"{_EACH} at each distance": "distances", f"the {SHOWN} nearest": "nearest"}),
     }

@@ -70,9 +70,10 @@ def sigmoid_belief_networks() -> Prediction:
 def clusters_without_labels() -> Prediction:
     """Ask whether information tells good clusters from absurd ones, for ``05_clusters_without_labels``."""
     return predict(
-        "Two moons of points lie in the plane. One rule tells the two moons apart. Another cuts the plane into ten "
-        "stripes and puts them into two clusters in turn, left, right, left, right. Both rules are certain of every "
-        "point, and both make clusters of equal size. Which one tells more about the points, as mutual information?",
+        "Two moons of points lie in the plane. One rule tells the two moons apart. Another cuts the plane into twelve "
+        "level stripes, one above the other, and puts them into two clusters in turn: the first, the third and so on "
+        "into one, the others into the other. Both rules are certain of every point, and both make clusters of equal "
+        "size. Which one tells more about the points, as mutual information?",
         ["the moons, by far", "the moons, by a little", "both the same", "the stripes"],
         answer="both the same",
         explanation="Mutual information asks for certain predictions and equal clusters, and for nothing else. Where "
