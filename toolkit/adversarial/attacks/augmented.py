@@ -73,6 +73,7 @@ class AugmentedGradient(GradientAttack):
         """Return the sum of the copies' gradients."""
         if not self.spread:
             return task.gradient(images)
+        check_pictures("AugmentedGradient", images)
 
         def losses(at: Tensor) -> Tensor:
             return task.losses(randomly_mapped(at, self.spread, task.generator))
@@ -117,6 +118,7 @@ class DIFGSM(MIFGSM):
         """Return the gradient at the copy, or at the image."""
         if not self.probability:
             return task.gradient(images)
+        check_pictures(type(self).__name__, images)
         chance, *where = draw_uniform((4,), generator=task.generator, dtype=torch.float64).tolist()
         if chance >= self.probability:
             return task.gradient(images)
@@ -133,7 +135,6 @@ def randomly_mapped(
         spread: standard deviation of the six coefficients round the identity, before they are cut at two of them.
         generator: draws the maps.
     """
-    check_pictures("AugmentedGradient", images)
     drawn = draw_uniform((len(images), 2, 3), generator=generator, device=images.device, dtype=images.dtype)
     # The inverse of the normal's distribution function, between its values at -2 and 2.
     within = drawn.new_tensor(2**0.5).erf()
@@ -155,7 +156,6 @@ def shrunken(
         top: where between top and bottom, in [0, 1).
         left: where between left and right, in [0, 1).
     """
-    check_pictures("DIFGSM", images)
     height, width = images.shape[2:]
     low_height, low_width = max(1, int(height * smallest)), max(1, int(width * smallest))
     rows, columns = low_height + int(side * (height - low_height)), low_width + int(side * (width - low_width))

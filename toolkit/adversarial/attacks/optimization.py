@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from toolkit.adversarial.attacks.base import Task
@@ -28,8 +28,10 @@ def shortfall(
     return other - own if targeted else own - other
 
 
-def rows_like(values: Float[Tensor, " batch"], images: Float[Tensor, "batch *pixels"]) -> Float[Tensor, "batch *ones"]:
-    """Return one number for each image in a shape that multiplies images."""
+def rows_like(
+    values: Shaped[Tensor, " batch"], images: Float[Tensor, "batch *pixels"]
+) -> Shaped[Tensor, "batch *ones"]:
+    """Return what there is one of for each image in a shape that goes with images."""
     return values.view(-1, *(1,) * (images.ndim - 1))
 
 

@@ -41,6 +41,7 @@ class SmoothedGradient(GradientAttack):
 
     def gradient(self, task: Task, images: Tensor, step: int) -> Float[Tensor, "batch *pixels"]:
         """Return the mean of the members' signs."""
+        check_pictures("SmoothedGradient", images)
         total = torch.zeros_like(images)
         for weight, member in against_members(task):
             total += smoothed(member.gradient(images), self.kernel_size, self.sigmas).sign_().mul_(weight)
@@ -73,6 +74,7 @@ class TIFGSM(DIFGSM):
 
     def gradient(self, task: Task, images: Tensor, step: int) -> Float[Tensor, "batch *pixels"]:
         """Return the blurred gradient."""
+        check_pictures("TIFGSM", images)
         return smoothed(super().gradient(task, images, step), self.kernel_size, self.sigmas)
 
 
@@ -96,7 +98,6 @@ def smoothed(
     images: Float[Tensor, "batch channels height width"], kernel_size: int, sigmas: float
 ) -> Float[Tensor, "batch channels height width"]:
     """Return images blurred with a Gaussian kernel, zero outside; each channel by itself."""
-    check_pictures("smoothed", images)
     side, weights = kernel_size // 2, gaussian(kernel_size, sigmas).to(images)
     planes = images.flatten(0, 1)[:, None]
     planes = F.conv2d(planes, weights.view(1, 1, -1, 1), padding=(side, 0))
