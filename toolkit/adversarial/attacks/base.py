@@ -165,7 +165,7 @@ class Task:
             expected = "a differentiable model; BPDA in toolkit.adversarial gives one a gradient"
             reject(self._operation, "model", expected, f"logits of {type(self.model).__name__} without a gradient")
         (gradient,) = torch.autograd.grad(total, at, materialize_grads=True)
-        return gradient.nan_to_num_(0.0, 0.0, 0.0)
+        return gradient.nan_to_num(0.0, 0.0, 0.0)  # not in place: gradients of sums are expanded
 
     def project(self, images: Float[Tensor, "batch *pixels"]) -> Float[Tensor, "batch *pixels"]:
         """Return the nearest images within ``epsilon`` of the clean ones and within [0, 1]."""
