@@ -271,7 +271,7 @@ def test_defences_meet_those_who_know_them(networks):
         *result.tables["defences"]["name"]
     }
     table = result.tables["robust"]
-    assert len(table["right"]) == 3 * len(result.tables["defences"]["name"])
+    assert len(table["right"]) == 4 * len(result.tables["defences"]["name"])
     # What stands before the network does not change what an attacker makes who does not know of it.
     cases = {case.name: case for case in adversarial_adaptive.cases(networks, 2)}
     assert cases["LGD"].backbone is cases["median"].backbone is networks["resnet"]

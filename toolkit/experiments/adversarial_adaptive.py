@@ -1,9 +1,9 @@
 """Praised defences under attacks that know them: what is left of a score when the attacker looks at the defence too.
 
-Each defence meets four kinds of images: clean ones; ones made on the public networks, as in the competition; ones made
-by an attacker who has its weights but does not know what stands before them (one step for a network with nothing before
-it); and ones made through the defence itself: projected gradients, through differentiable surrogates where it has none,
-averaged over draws where it is random.
+Each defence meets five kinds of images: clean ones; ones made on the public networks, as in the competition; ones made
+on a hidden network that no denoiser was trained against; ones made by an attacker who has its weights but does not know
+what stands before them (one step, where nothing does); and ones made through the defence itself: projected gradients,
+through differentiable surrogates where it has none, averaged over draws where it is random.
 """
 
 import itertools
@@ -29,7 +29,9 @@ from toolkit.experiments.records import Record
 from toolkit.experiments.study import Measurement, Study, StudyInterrupted, Task, by_scale
 from toolkit.experiments.tables import Table
 
-KINDS = ("transferred", "unaware", "adaptive")
+KINDS = ("transferred", "held-out", "unaware", "adaptive")
+HELD_OUT = "dilated"
+"""The network whose attacks no denoiser has seen in its training; one defence uses it itself."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,16 @@ def measure(task: Task) -> Measurement:
     metrics = {f"{case.name} clean": _right(case, images, labels, task.seed) / len(labels) for case in met}
     rows: dict[str, list] = {"defence": [], "attack": [], "epsilon": [], "right": []}
     for epsilon in config.epsilons:
-        transferred = _attacked(MIFGSM(), public, images, None, epsilon, task.seed, "transferred")
+        made = {
+            "transferred": _attacked(MIFGSM(), public, images, None, epsilon, task.seed, "transferred"),
+            "held-out": _attacked(MIFGSM(), networks[HELD_OUT], images, None, epsilon, task.seed, "held-out"),
+        }
         for case, kind in itertools.product(met, KINDS):
             if task.stop is not None and task.stop.is_set():
                 raise StudyInterrupted("stopped")
-            changed = transferred
-            if kind != "transferred":
+            if kind in made:
+                changed = made[kind]
+            else:
                 attack, model = _attack(case, kind, config)
                 changed = _attacked(attack, model, images, labels, epsilon, task.seed, f"{case.name} {kind}")
             right = _right(case, changed, labels, task.seed)

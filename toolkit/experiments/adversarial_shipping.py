@@ -1,4 +1,4 @@
-"""``python -m toolkit.experiments.adversarial_shipping`` writes the weights that ship, from the networks of one cast."""
+"""``python -m toolkit.experiments.adversarial_shipping`` writes the weights that ship, from one cast."""
 
 from pathlib import Path
 
