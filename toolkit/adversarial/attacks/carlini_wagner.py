@@ -20,6 +20,9 @@ from toolkit.adversarial.attacks.optimization import (
 INSIDE = 0.999999
 """How far towards 0 and 1 a pixel may start, so that its inverse hyperbolic tangent is finite."""
 
+LEAST_PATIENCE = 20
+"""Adam remembers about ten gradients: in fewer steps than these a loss that rises has not failed yet."""
+
 
 @dataclass(frozen=True)
 class CarliniWagner(Attack):
@@ -38,7 +41,8 @@ class CarliniWagner(Attack):
         n_searches: how many c are tried.
         learning_rate: Adam's.
         initial_constant: the first c.
-        abort_early: whether an image is left alone for this c when a tenth of the steps did not lower its loss.
+        abort_early: whether an image is left alone for this c when a tenth of the steps, and at least 20,
+            did not lower its loss.
     """
 
     confidence: float = 0.0
@@ -75,6 +79,7 @@ class CarliniWagner(Attack):
         found = torch.zeros_like(constants, dtype=torch.bool)
         lowest, before = torch.full_like(constants, torch.inf), torch.full_like(constants, torch.inf)
         adam = Adam(((2 * clean - 1) * INSIDE).atanh(), self.learning_rate)
+        patience = max(LEAST_PATIENCE, -(-self.n_steps // 10))
         seen: list[Tensor] = []
 
         def hinge(at: Tensor) -> Tensor:
@@ -93,7 +98,7 @@ class CarliniWagner(Attack):
             found[active] |= succeeded
             lowest = lowest.minimum(losses + change.flatten(1).square().sum(1))
             adam.step(gradient.add_(change, alpha=2).mul_((1 - tanh.square_()).mul_(0.5)))
-            if self.abort_early and step % -(-self.n_steps // 10) == 0:
+            if self.abort_early and step % patience == 0:
                 moving = lowest <= 0.9999 * before
                 if not moving.all():
                     rows, active, clean, labels = rows[moving], active[moving], clean[moving], labels[moving]
