@@ -187,13 +187,13 @@ def trained() -> tuple[nn.Module, Tensor, Tensor]:
     images, labels = data.images[:2000].view(-1, 1, 28, 28) / 255, data.labels[:2000].long()
     model = classifier("lenet", width=0.5, generator=seeded())
     optimiser, generator = torch.optim.Adam(model.parameters(), 3e-3), seeded(1)
-    for _ in range(4):
+    for _ in range(3):
         for batch in torch.randperm(len(images), generator=generator).split(50):
             optimiser.zero_grad()
             F.cross_entropy(model(images[batch]), labels[batch]).backward()
             optimiser.step()
-    test = data.images[2000:2120].view(-1, 1, 28, 28) / 255
-    return model.eval().requires_grad_(False), test, data.labels[2000:2120].long()
+    test = data.images[2000:2060].view(-1, 1, 28, 28) / 255
+    return model.eval().requires_grad_(False), test, data.labels[2000:2060].long()
 
 
 def test_bit_depth_stops_plain_gradients_and_not_bpda(trained):
@@ -227,8 +227,8 @@ def test_randomisation_falls_to_the_expectation(trained):
     clean = accuracy(defence, images, labels)
     assert clean > 0.6
     # An attacker who does not know of the randomisation, and one who averages over it.
-    plain = PGD(n_steps=8)(model, images[:60], labels[:60], epsilon=0.08, generator=seeded())
+    plain = PGD(n_steps=8)(model, images, labels, epsilon=0.08, generator=seeded())
     single = Defended(model, RandomResizePad(25, 28, 28))
     seen = ExpectationOverTransformation(single, n_draws=8)
-    adapted = PGD(n_steps=8)(seen, images[:60], labels[:60], epsilon=0.08, generator=seeded())
-    assert accuracy(defence, adapted, labels[:60]) < accuracy(defence, plain, labels[:60])
+    adapted = PGD(n_steps=8)(seen, images, labels, epsilon=0.08, generator=seeded())
+    assert accuracy(defence, adapted, labels) < accuracy(defence, plain, labels)
