@@ -80,6 +80,10 @@ def too_few(images, epsilon):
     return images[1:]
 
 
+def too_many(images, epsilon):
+    return images.repeat(1000, 1, 1, 1)
+
+
 def too_many_channels(images, epsilon):
     return images.repeat(1, 3, 1, 1)
 

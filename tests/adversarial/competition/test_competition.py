@@ -103,6 +103,7 @@ def test_outputs_of_all_kinds_are_images(function: Callable) -> None:
         (entries.nothing, [("unreadable", 4), ("unreadable", 4), ("unreadable", 2)]),
         (entries.words, [("unreadable", 4), ("unreadable", 4), ("unreadable", 2)]),
         (entries.too_few, [("unreadable", 4), ("unreadable", 4), ("unreadable", 2)]),
+        (entries.too_many, [("unreadable", 4), ("unreadable", 4), ("unreadable", 2)]),
         (entries.too_many_channels, [("unreadable", 4), ("unreadable", 4), ("unreadable", 2)]),
         (entries.complex_pixels, [("unreadable", 4), ("unreadable", 4), ("unreadable", 2)]),
         (entries.raises, [("error", 4), ("error", 4), ("error", 2)]),
@@ -272,6 +273,11 @@ def test_newcomers_need_a_competition_that_has_been_run() -> None:
         competition.enter_attack("x", entries.shift_target, targeted=True)
 
 
+def test_a_time_limit_that_cannot_be_enforced_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match="not enforced"):
+        Competition(time_limit=1, isolate=False)
+
+
 class Linear(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -324,7 +330,7 @@ def test_a_random_model_draws_from_the_generator_it_is_given() -> None:
         (([3],), {}, "functions"),
         (({" ": entries.copy},), {}, "a name for each"),
         (([Submission("x", entries.always_zero, "defence")],), {}, "a submission to this track"),
-        ((), {"time_limit": 0}, "time_limit"),
+        ((), {"time_limit": 0, "isolate": True}, "time_limit"),
         ((), {"epsilons": ()}, "epsilons"),
         ((), {"epsilons": (0.1,)}, "epsilons"),
         ((), {"n_jobs": 2}, "n_jobs"),

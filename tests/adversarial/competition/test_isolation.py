@@ -1,5 +1,6 @@
-"""Submissions that break the rules in processes of their own: each ends as the rules say, and nothing is left behind."""
+"""Submissions that break the rules in processes of their own: each ends as the rules say and leaves nothing behind."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -145,6 +146,24 @@ def test_what_does_not_load_says_so(isolation: Isolation) -> None:
     assert "ValueError" in found.reason
 
 
+def test_functions_of_a_module_that_the_process_cannot_import_travel_by_value(
+    isolation: Isolation, tmp_path: Path
+) -> None:
+    path = tmp_path / "nowhere_to_be_found.py"
+    path.write_text(
+        "shade = 0.25\ndef deeper(x):\n    return x + shade\ndef attack(x, epsilon):\n    return deeper(x)\n"
+    )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        found = run(isolation, module.attack)
+    finally:
+        del sys.modules[path.stem]
+    assert (found.verdict, indices(found, "images")) == ("ok", [0, 1, 2, 3])
+
+
 def test_nothing_is_remembered_from_batch_to_batch(isolation: Isolation) -> None:
     seen: list[int] = []
 
@@ -240,8 +259,11 @@ def test_nothing_is_left_when_isolation_closes() -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [entries.far, entries.draw, entries.global_draw, entries.mutate, entries.as_dictionary, entries.one_by_one]
-    + [entries.nan_first, entries.larger, entries.too_few, entries.nothing, entries.loud, entries.as_numpy],
+    [
+        *(entries.far, entries.draw, entries.global_draw, entries.mutate, entries.as_dictionary, entries.one_by_one),
+        *(entries.nan_first, entries.larger, entries.too_few, entries.nothing, entries.loud, entries.as_numpy),
+        entries.too_many,
+    ],
 )
 def test_an_attack_makes_the_same_here_and_in_a_process(isolation: Isolation, function: Callable) -> None:
     here, there = run(None, function), run(isolation, function)

@@ -1,6 +1,7 @@
 """The competition itself: every attack crafts once, every defence meets every attack (Algorithm 1, section 3.5)."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -75,6 +76,8 @@ class Competition:
         plan_batches(0, epsilons, batch_size=batch_size, assignment=assignment, seed=seed)
         if time_limit is not None:
             require(time_limit > 0, "Competition", "time_limit", "> 0 or None", time_limit)
+            if not isolate:
+                warnings.warn("Competition: without isolate a time_limit is not enforced", stacklevel=2)
         require(n_jobs == 1 or bool(isolate), "Competition", "n_jobs", "1 without isolate", n_jobs)
         require(n_jobs != 0, "Competition", "n_jobs", "a number of jobs, or -1 for one per core", n_jobs)
         self.epsilons, self.batch_size, self.assignment = tuple(epsilons), batch_size, assignment

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import pickle
-import select
 import signal
 import socket
 import struct
@@ -23,10 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
-import numpy as np
-import torch
-from torch import Tensor
 
+from toolkit.adversarial.competition.connection import NonsenseError, Stream, dumps_by_value, read_piece
 from toolkit.adversarial.competition.fork_server import HEADER, describe_error
 from toolkit.adversarial.competition.submissions import Piece, Task, Track
 from toolkit.core.errors import reject
@@ -127,8 +124,11 @@ class Isolation:
     def _fork(self, worker: "Worker", work: socket.socket, watch: socket.socket) -> None:
         with self._lock:
             if self._control is None:
-                raise RuntimeError("the process for submissions is closed")
-            socket.send_fds(self._control, [b"w"], [work.fileno(), watch.fileno()])
+                raise RuntimeError("the process for submissions is closed; open Isolation in a with statement")
+            try:
+                socket.send_fds(self._control, [b"w"], [work.fileno(), watch.fileno()])
+            except OSError as error:
+                raise RuntimeError("the process for submissions has ended") from error
             self._workers.add(worker)
 
     def _forget(self, worker: "Worker") -> None:
@@ -143,6 +143,7 @@ class Worker:
         self._isolation = isolation
         self._work: socket.socket | None = None
         self._watch: socket.socket | None = None
+        self._function = function
         self._excuse = ""
         try:
             self._payload = cloudpickle.dumps(function)
@@ -180,36 +181,46 @@ class Worker:
         self._isolation._forget(self)
 
     def _load(self) -> Outcome:
+        loaded = self._start()
+        if loaded.verdict == "ok":
+            return loaded
+        # A module that is known here may not be found there: then its functions travel by value.
+        with contextlib.suppress(Exception):
+            payload, self._payload = self._payload, dumps_by_value(self._function)
+            if self._payload != payload and self._start().verdict == "ok":
+                return Outcome(())
+        self._excuse = f"it does not load in another process: {loaded.reason}"
+        return Outcome((), "error", self._excuse)
+
+    def _start(self) -> Outcome:
         self._work, work = socket.socketpair()
         self._watch, watch = socket.socketpair()
         with work, watch:
             self._isolation._fork(self, work, watch)
         loaded = self._ask(self._payload, LOAD_LIMIT, (0,))
-        if loaded.verdict == "ok":
-            return loaded
-        self._end()
-        self._excuse = f"it does not load in another process: {loaded.reason}"
-        return Outcome((), "error", self._excuse)
+        if loaded.verdict != "ok":
+            self._end()
+        return loaded
 
     def _ask(self, request: bytes, limit: float | None, batch_shape: tuple[int, ...]) -> Outcome:
         n, shape = batch_shape[0], batch_shape[1:]
         pieces: list[Piece] = []
         try:
-            stream = _Stream(self._work, self._watch, math.inf if limit is None else time.monotonic() + limit)
+            stream = Stream(self._work, self._watch, math.inf if limit is None else time.monotonic() + limit)
             stream.write(struct.pack("!Q", len(request)) + request)
             while True:
                 text, n_bytes = HEADER.unpack(stream.read(HEADER.size))
                 if text > _LARGEST_HEADER:
-                    raise _NonsenseError
+                    raise NonsenseError
                 header = json.loads(stream.read(text))
                 if header["kind"] == "end":
                     reason = str(header["reason"])
                     return Outcome((), "error", reason) if reason else Outcome(tuple(pieces))
-                pieces.append(_read_piece(header, stream, n_bytes, n, shape))
+                pieces.append(read_piece(header, stream, n_bytes, n, shape))
         except TimeoutError:
             self._end()
             return Outcome(tuple(pieces), "time-out", f"more than {limit:g} s")
-        except (_NonsenseError, ValueError, KeyError, TypeError, AttributeError):
+        except (NonsenseError, ValueError, KeyError, TypeError, AttributeError):
             self._end()
             return Outcome((), "crash", "the process sent something that is no output")
         except (EOFError, OSError):
@@ -233,72 +244,6 @@ class Worker:
         if work is not None:
             work.close()
         return status
-
-
-class _NonsenseError(Exception):
-    """The worker broke the protocol."""
-
-
-class _Stream:
-    """Reads and writes until a deadline, and notices the end of the process even if a child holds its connection."""
-
-    def __init__(self, work: socket.socket | None, watch: socket.socket | None, deadline: float) -> None:
-        assert work is not None and watch is not None
-        self._work, self._watch, self._deadline = work, watch, deadline
-        work.setblocking(False)
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while len(view):
-            self._wait(writing=True)
-            with contextlib.suppress(BlockingIOError):
-                view = view[self._work.send(view) :]
-
-    def read(self, n: int) -> bytearray:
-        found = bytearray(n)
-        view = memoryview(found)
-        while len(view):
-            try:
-                got = self._work.recv_into(view)
-            except BlockingIOError:
-                self._wait()
-                continue
-            if not got:
-                raise EOFError
-            view = view[got:]
-            if time.monotonic() > self._deadline:
-                raise TimeoutError
-        return found
-
-    def _wait(self, writing: bool = False) -> None:
-        """Wait until there is something to do; without anything more to read, the end of the process is the end."""
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        reading, to_write = [self._watch] if writing else [self._watch, self._work], [self._work] if writing else []
-        readable, writable, _ = select.select(reading, to_write, [], None if math.isinf(left) else left)
-        if not readable and not writable:
-            raise TimeoutError
-        if self._watch in readable and self._work not in readable:
-            raise EOFError
-
-
-def _read_piece(header: dict[str, Any], stream: _Stream, n_bytes: int, n: int, shape: tuple[int, ...]) -> Piece:
-    kind, indices = header["kind"], tuple(header["indices"])
-    if not all(type(index) is int and 0 <= index < n for index in indices):
-        raise _NonsenseError
-    if kind in ("unreadable", "resized") and n_bytes == 0:
-        return Piece(kind, indices, reason=str(header["reason"]))
-    width = math.prod(shape) if kind == "images" else 8
-    if kind not in ("images", "labels") or n_bytes != len(indices) * width:
-        raise _NonsenseError
-    body = stream.read(n_bytes)
-    values: Tensor
-    if kind == "images":
-        values = torch.from_numpy(np.frombuffer(body, np.uint8).reshape(len(indices), *shape))
-    else:
-        values = torch.from_numpy(np.frombuffer(body, np.int64))
-    return Piece(kind, indices, values)
 
 
 def _describe_status(status: int | None) -> str:

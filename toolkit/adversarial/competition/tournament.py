@@ -152,7 +152,9 @@ class Tournament:
         names, found = self.names(track), self.scores(track, scoring)
         opponents = self.attacks if track == "defence" else self.defences
         seconds = self.defence_seconds if track == "defence" else self.attack_seconds[self._columns(track)]
-        medians = seconds.flatten(1).nanquantile(0.5, dim=1).tolist() if seconds.numel() else [float("nan")] * len(names)
+        medians = (
+            seconds.flatten(1).nanquantile(0.5, dim=1).tolist() if seconds.numel() else [float("nan")] * len(names)
+        )
         whole = (
             scoring_rules.complete_defences(self.labelled, self.produced)
             if track == "defence"
