@@ -87,7 +87,7 @@ class DeepFool(Attack):
             last = column == gaps.shape[1] - 1
             gradient = torch.autograd.grad(gaps[:, column].sum(), at, retain_graph=not last, materialize_grads=True)[
                 0
-            ].nan_to_num_(0.0, 0.0, 0.0)
+            ].nan_to_num(0.0, 0.0, 0.0)
             flat = gradient.flatten(1)
             slope = flat.norm(dim=1) if self.norm == "l2" else flat.abs().sum(1)
             distance = torch.where(slope > 0, gaps[:, column].detach().abs() / slope, math.inf)
