@@ -21,7 +21,14 @@ CELLS = [
         "fine": controls.float_slider("fine", 0.745, 0.7, 0.8, step=0.005),
         "ends": ipywidgets.FloatRangeSlider(value=(0.25, 0.74), max=1.0, step=0.01, description="ends"),
     }
-    View(sliders, lambda fine, ends: (fine, ends), lambda _: Svg(99, 9), lambda chosen: f"At {chosen[0]:.3f}.")
+    play = ipywidgets.Play(tooltip="frames", max=50, interval=100)
+    View(
+        sliders,
+        lambda fine, ends: (fine, ends),
+        lambda _: Svg(99, 9),
+        lambda chosen: f"At {chosen[0]:.3f}.",
+        extra=(play,),
+    )
     """,
 ]
 WHERE = "() => jupyterapp.shell.currentWidget.content.activeCellIndex"
@@ -111,3 +118,18 @@ def test_a_slider_with_small_steps_says_the_value_that_its_label_shows(page):
     page.keyboard.press("ArrowRight")
     says(page, 2, "At 0.750.")
     page.wait_for_function("node => node.getAttribute('aria-valuetext') === '0.750'", arg=handle.element_handle())
+
+
+def test_the_buttons_of_an_animation_say_what_each_does_and_when_it_changes(page):
+    def names() -> list[str]:
+        shown = page.locator(".widget-play button:visible").all()
+        return [button.get_attribute("aria-label") for button in shown]
+
+    at_rest = ["frames: play", "frames: stop and go back", "frames: repeat"]
+    assert names() == at_rest
+    page.get_by_role("button", name="frames: play").click()
+    page.get_by_role("button", name="frames: pause").wait_for()
+    assert names() == ["frames: pause", *at_rest[1:]]
+    page.get_by_role("button", name="frames: stop and go back").click()
+    page.get_by_role("button", name="frames: play").wait_for()
+    assert names() == at_rest
