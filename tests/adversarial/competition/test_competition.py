@@ -153,7 +153,7 @@ def test_what_is_no_label_is_missing_and_what_is_no_class_is_wrong(function: Cal
 
 def test_a_time_out_keeps_images_but_no_labels() -> None:
     attacks = {"slow": entries.sleeps_after_two, "good": entries.copy}
-    _, found = compete(attacks, (), {"slow": entries.lazy_after_two}, isolate=True, time_limit=0.5)
+    _, found = compete(attacks, (), {"slow": entries.lazy_after_two}, isolate=True, time_limit=2)
     assert found.produced.tolist() == [6, 10]
     # Two labels are whole answers to what the slow attack made, and to the last batch.
     assert found.labelled.tolist() == [[6, 2]]
