@@ -16,7 +16,7 @@ from toolkit.adversarial.attacks.noise import RandomSign
 from toolkit.core.errors import require
 from toolkit.core.svg import Svg
 from toolkit.core.text_width import shorten, text_width
-from toolkit.explorers.clothes import LEVELS, Clothes, clothes, network, title
+from toolkit.explorers.clothes import LEVELS, Clothes, clothes, network, title, with_article
 from toolkit.lessons import View, controls, style
 
 ATTACKS: dict[str, Attack] = {
@@ -154,7 +154,7 @@ def draw(found: Example) -> Svg:
 
 def _draw_probabilities(picture: Svg, found: Example) -> None:
     left = 20 + max(text_width(name, 12.5, bold=True) for name in found.names)
-    scale = (_WIDTH - left - 80) / 2
+    scale = (_WIDTH - left - 56 - 52) / 2
     for column, (heading, values) in enumerate((("clean", found.before), ("changed", found.after))):
         x = left + column * (scale + 56)
         picture.text(x, _LOW, f"probabilities, {heading}", size=12.5, bold=True)
@@ -174,26 +174,36 @@ def _percent(value: Any) -> str:
     return f"{100 * float(value):.0f} %"
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _finding(found: Example) -> str:
     first, second = found.said
-    size = f"{found.epsilon} grey level{'s' * (found.epsilon != 1)}"
-    if second == found.label:
-        return f"With {size} {found.attack} leaves it a {found.names[found.label]}"
+    true, now = with_article(found.names[found.label]), with_article(found.names[second])
+    change = f"{_capital(found.attack.partition(',')[0])} at {found.epsilon}/255"
     if first != found.label:
-        return f"It was wrong before any change: a {found.names[found.label]} taken for a {found.names[first]}"
-    return f"With {size} {found.attack} turns a {found.names[found.label]} into a {found.names[second]}"
+        if second == found.label:
+            return f"{change}: it was wrong, now it is right, {true}"
+        return f"It was wrong before any change: {true} taken for {with_article(found.names[first])}"
+    if second == found.label:
+        return f"{change}: it is still {true}"
+    if found.target is None:
+        return f"{change}: {true} becomes {now}"
+    return f"{change}: {true} becomes {now}, {'as' if second == found.target else 'not as'} aimed"
 
 
 def describe(found: Example) -> str:
     """Say what the network saw before and after, and by how much the pixels changed."""
     first, second = found.said
     change = (found.changed - found.clean).abs()
+    attack = f"{_capital(found.attack)} with ε = {found.epsilon}/255"
     aim = f", aimed at {found.names[found.target]}" if found.target is not None else ""
     return (
-        f"{found.network}; a {found.names[found.label]}. Before: {_percent(found.before[first])} "
-        f"{found.names[first]}. {found.attack} with ε = {found.epsilon}/255{aim}: {_percent(found.after[second])} "
-        f"{found.names[second]}, and {_percent(found.after[found.label])} for the true class. "
-        f"{_percent((change > 1e-9).double().mean())} of the pixels changed, by "
+        f"{found.network}: an image of {with_article(found.names[found.label])}. Before: "
+        f"{_percent(found.before[first])} {found.names[first]}. {attack}{aim}: "
+        f"{_percent(found.after[second])} {found.names[second]}, and {_percent(found.after[found.label])} for the "
+        f"true class. {_percent((change > 1e-9).double().mean())} of the pixels changed, by "
         f"{LEVELS * float(change.mean()):.1f} grey levels on average."
     )
 
@@ -207,11 +217,16 @@ def explore_adversarial_example(find: Callable[[str], nn.Module] = network) -> V
     data = clothes()
     for name in NETWORKS:
         find(name)  # loaded once, before the first slider moves
+    attack = controls.choice("attack", tuple(ATTACKS), "FGSM")
+    target = controls.choice("aim at", (ANY, *data.names), ANY)
+    controls.only_while(
+        target, attack, lambda name: ATTACKS[name].accepts_targets, otherwise="random signs cannot aim at a class"
+    )
     chosen = {
         "which": controls.choice("network", {title(name): name for name in NETWORKS}, NETWORKS[0]),
-        "number": controls.int_slider("image", 1, 1, 50),
-        "attack": controls.choice("attack", tuple(ATTACKS), "FGSM"),
-        "target": controls.choice("aim at", (ANY, *data.names), ANY),
+        "number": controls.int_slider("image", 16, 1, 50),
+        "attack": attack,
+        "target": target,
         "epsilon": controls.int_slider("ε", 16, 0, MOST, unit="grey levels"),
     }
     return View(chosen, functools.partial(attack_one, data, find), draw, describe)

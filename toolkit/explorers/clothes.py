@@ -66,3 +66,8 @@ def network(name: str) -> nn.Module:
 def title(name: str) -> str:
     """Return what a network of the cast is, in a few words."""
     return find_member(name).title
+
+
+def with_article(name: str) -> str:
+    """Return ``"a sandal"``, ``"an ankle boot"``."""
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
