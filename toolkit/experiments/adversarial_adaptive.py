@@ -23,7 +23,7 @@ from toolkit.adversarial.jpeg import JPEG, DifferentiableJPEG
 from toolkit.adversarial.transforms import BitDepth, MedianFilter
 from toolkit.core.devices import resolve_device
 from toolkit.experiments.adversarial_cast import Cast, cast
-from toolkit.experiments.adversarial_data import LEVELS, ImagesConfig, stream
+from toolkit.experiments.adversarial_data import LEVELS, ImagesConfig, shown, stream
 from toolkit.experiments.adversarial_entries import fused_public, resize_pad
 from toolkit.experiments.records import Record
 from toolkit.experiments.study import Measurement, Study, StudyInterrupted, Task, by_scale
@@ -218,8 +218,8 @@ def report(records: Sequence[Record]) -> str:
         rows = tuple(
             (
                 words,
-                str(summary[f"{name} clean"]),
-                *(str(summary[f"{name} {kind} {epsilon}"]) for kind in KINDS),
+                shown(summary[f"{name} clean"]),
+                *(shown(summary[f"{name} {kind} {epsilon}"]) for kind in KINDS),
             )
             for name, words in zip(met["name"], met["title"], strict=True)
         )

@@ -13,6 +13,7 @@ from toolkit.core.devices import resolve_generator
 from toolkit.core.errors import require
 from toolkit.datasets import load
 from toolkit.datasets.images import Dataset
+from toolkit.experiments.records import Spread
 from toolkit.experiments.study import StudyConfig, by_scale
 
 N_CLASSES = 10
@@ -95,6 +96,13 @@ def held_out_images(data: str, images: str = "full", part: str = "final", n: int
     name = f" {part.upper()}," if divided else ""
     words = f"test images{name} {first:,} to {first + n - 1:,} of {found.title} ({found.variant})"
     return _part(found, "test", slice(first, first + n), words)
+
+
+def shown(spread: Spread | None, digits: int = 3) -> str:
+    """Return a metric for a table: a single seed's to so many decimals, a dash for one that was not measured."""
+    if spread is None:
+        return "–"
+    return f"{spread.mean:.{digits}f}" if spread.sd is None else str(spread)
 
 
 def image_shape(data: str) -> tuple[int, int, int]:

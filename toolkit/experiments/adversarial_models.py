@@ -14,7 +14,7 @@ from toolkit.adversarial.evaluation import accuracy, attack_in_batches, predict
 from toolkit.core.devices import resolve_device
 from toolkit.core.errors import require
 from toolkit.experiments.adversarial_cast import Cast, cast
-from toolkit.experiments.adversarial_data import LEVELS, ImagesConfig, stream
+from toolkit.experiments.adversarial_data import LEVELS, ImagesConfig, shown, stream
 from toolkit.experiments.adversarial_recipe import find_member
 from toolkit.experiments.records import Record
 from toolkit.experiments.study import Measurement, Study, StudyInterrupted, Task, by_scale
@@ -161,9 +161,8 @@ def report(records: Sequence[Record]) -> str:
     rows = []
     for name, words, public in zip(members["name"], members["title"], members["public"], strict=True):
         cells = [summary.get(f"{name} {what}") for what in ("clean", *(f"{a} {e}" for a, e in attacks))]
-        cells.append(summary[f"{name} CPU seconds of training"])
         label = f"{words} ({'public' if public else 'hidden'})"
-        rows.append((label, *("–" if cell is None else str(cell) for cell in cells)))
+        rows.append((label, *map(shown, cells), shown(summary[f"{name} CPU seconds of training"], 0)))
     columns = ("network", "clean", *(f"{attack} {epsilon}" for attack, epsilon in attacks), "CPU s")
     lines = [title, "", Table(columns, tuple(rows), title).to_text(), ""]
     lines.append(f"clean: accuracy on {data['description'][0]}")

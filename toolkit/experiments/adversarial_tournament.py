@@ -10,7 +10,7 @@ from toolkit.adversarial.competition import TRACKS, Competition, Leaderboard, Re
 from toolkit.core.devices import resolve_device
 from toolkit.core.errors import reject, require
 from toolkit.experiments.adversarial_cast import cast
-from toolkit.experiments.adversarial_data import N_CLASSES, ImagesConfig
+from toolkit.experiments.adversarial_data import N_CLASSES, ImagesConfig, shown
 from toolkit.experiments.adversarial_entries import Entry, attacks, defences, knowledge, targeted_attacks
 from toolkit.experiments.records import Record, SeedResult
 from toolkit.experiments.study import Measurement, Study, StudyInterrupted, Task, by_scale
@@ -256,15 +256,15 @@ def _board(record: Record, boards: Sequence[Leaderboard], titles: Mapping[str, s
             str(rank),
             name,
             titles[name],
-            str(summary[f"{name} score"]),
-            str(summary[f"{name} worst"]),
+            shown(summary[f"{name} score"]),
+            shown(summary[f"{name} worst"]),
             ", ".join(opponents[name]),
         )
         for rank, name in enumerate(names, 1)
     ]
     if boards[0].track != "defence":
         columns = (*columns, "s a batch")
-        rows = [(*row, str(summary[f"{row[1]} seconds"])) for row in rows]
+        rows = [(*row, shown(summary[f"{row[1]} seconds"])) for row in rows]
     return Table(columns, tuple(rows), boards[0].track)
 
 

@@ -22,7 +22,7 @@ from toolkit.adversarial.evaluation import attack_in_batches, predict
 from toolkit.core.devices import resolve_device
 from toolkit.core.errors import require
 from toolkit.experiments.adversarial_cast import Cast, cast
-from toolkit.experiments.adversarial_data import LEVELS, ImagesConfig, stream
+from toolkit.experiments.adversarial_data import LEVELS, ImagesConfig, shown, stream
 from toolkit.experiments.adversarial_recipe import CLASSIFIERS
 from toolkit.experiments.records import Record
 from toolkit.experiments.study import Measurement, Study, StudyInterrupted, Task, by_scale
@@ -234,9 +234,9 @@ def report(records: Sequence[Record]) -> str:
     rows = []
     for epsilon, attack in itertools.product(config["epsilons"], ATTACKS):
         cells = [summary.get(f"{attack} {epsilon} {group}") for group in groups]
-        rows.append((f"{attack}, {epsilon}/255", *("–" if cell is None else str(cell) for cell in cells)))
+        rows.append((f"{attack}, {epsilon}/255", *map(shown, cells)))
     columns = ("attack", "on itself", "one network → another", "four fused → fifth", "robust → plain")
-    lines = [title, "", f"error rate of plain networks on clean images: {summary['clean']}"]
+    lines = [title, "", f"error rate of plain networks on clean images: {shown(summary['clean'])}"]
     lines += ["", Table(columns, tuple(rows), title).to_text(width=30), ""]
     for epsilon, group in itertools.product(config["epsilons"], ("single", "fused")):
         each = [momentum_pairs(result.tables["errors"], epsilon, group) for result in record.results]
