@@ -3,6 +3,7 @@
 import torch
 
 from toolkit.estimators import RAM, LeaveOneOut, exact_variance
+from toolkit.experiments.adversarial_published import N_IMAGES, published_tables
 from toolkit.experiments.small_tapes import Design
 from toolkit.explorers import predictions
 from toolkit.explorers.coin_objectives import coin_problem
@@ -61,3 +62,13 @@ def test_learning_to_hash_is_right_by_the_lessons_own_codes():
     assert predictions.learning_to_hash().answer == "the rotated directions'"
     found = {name: code.scores.mean_average_precision for name, code in hash_runs().codes.items()}
     assert 0.15 < found[PLAIN] < found[ITQ] - 0.05
+
+
+def test_attacks_against_defences_is_right_by_the_published_table():
+    question, board = predictions.attacks_against_defences(), published_tables()["defence"]
+    winner = board[0]
+    assert winner.rank == 1 and f"{100 * winner.score:.0f} %" in question.question
+    assert question.answer == f"about {100 * winner.worst:.0f} %"
+    assert round(winner.raw / winner.score / N_IMAGES) == 145
+    best = max(board, key=lambda row: row.worst)
+    assert f"{best.rank}th" in question.explanation and f"{100 * best.worst:.0f} %" in question.explanation
