@@ -101,9 +101,8 @@ def learning_to_hash() -> Prediction:
 def attacks_against_defences() -> Prediction:
     """Ask how far the winner of 2017 falls in its worst case, for ``08_attacks_against_defences``."""
     return predict(
-        "In 2017 the best of more than a hundred defences labelled 95 % of the attacked images rightly, on average over "
-        "145 attacks.. How many of the images did this defence "
-        "label rightly against the attack that suited it least?",
+        "In 2017 the best of more than a hundred defences labelled 95 % of the attacked images rightly, on average "
+        "over 145 attacks. How many of the images did it label rightly against the attack that suited it least?",
         ["about 90 %", "about 70 %", "about 40 %", "about 12 %"],
         answer="about 12 %",
         explanation="A mean over many weak attacks says little about the strongest one. Another defence, 24th by the "
