@@ -1,11 +1,13 @@
 """The first questions of the lessons: asked without their answer, and answered when a choice is made."""
 
+import pytest
 import torch
 
 from toolkit.estimators import RAM, LeaveOneOut, exact_variance
 from toolkit.experiments.adversarial_published import N_IMAGES, published_tables
 from toolkit.experiments.small_tapes import Design
 from toolkit.explorers import predictions
+from toolkit.explorers.adversarial_records import TRANSFER, adversarial_run
 from toolkit.explorers.coin_objectives import coin_problem
 from toolkit.explorers.first_training import train
 from toolkit.explorers.hash_runs import ITQ, PLAIN, hash_runs
@@ -72,3 +74,16 @@ def test_attacks_against_defences_is_right_by_the_published_table():
     assert round(winner.raw / winner.score / N_IMAGES) == 145
     best = max(board, key=lambda row: row.worst)
     assert f"{best.rank}th" in question.explanation and f"{100 * best.worst:.0f} %" in question.explanation
+
+
+def test_adversarial_examples_is_right_by_the_recorded_run():
+    question = predictions.adversarial_examples()
+    assert question.answer == "one step, on four networks at once"
+    record = adversarial_run(TRANSFER)
+    if record is None:
+        pytest.skip("no run of adversarial-transfer is recorded")
+    means = {name: spread.mean for name, spread in record.summary.items()}
+    step = means["FGSM 32 single"]
+    others = [means["BIM 32 single"], means["MI-FGSM 32 single"]]
+    assert means["clean"] < step < means["FGSM 32 fused"] - 0.05
+    assert means["FGSM 32 fused"] > max(others) + 0.02

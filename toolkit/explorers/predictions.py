@@ -108,3 +108,21 @@ def attacks_against_defences() -> Prediction:
         explanation="A mean over many weak attacks says little about the strongest one. Another defence, 24th by the "
         "mean, kept 54 % in its worst case.",
     )
+
+
+def adversarial_examples() -> Prediction:
+    """Ask what makes an attack work on a network that the attacker does not know, for ``07_adversarial_examples``."""
+    return predict(
+        "Five networks of different kinds classify clothes. An attacker changes each pixel by at most 32 of 255 grey "
+        "levels, has the gradients of some of the networks, and wants to fool another one, unseen. One step along the "
+        "sign of one network's gradient fools the unseen one now and then. What raises that most?",
+        [
+            "ten small steps on the same network",
+            "ten small steps with momentum on the same network",
+            "one step, on four networks at once",
+            "nothing: what fools one network does not fool another",
+        ],
+        answer="one step, on four networks at once",
+        explanation="More steps fit the change to the network that it is made on. What fools four networks is less "
+        "likely to be a peculiarity of one.",
+    )
