@@ -132,6 +132,19 @@ def test_ties_within_the_seeds_are_called_ties():
     assert not_told_apart(first[:1], other)
 
 
+def test_curves_of_a_single_method_are_drawn_seed_by_seed():
+    alone = pick(recorded_runs(CLUSTERING, [made("VAT")])[0], CURVE)
+    text = draw(alone).to_string()
+    assert (
+        text.count('stroke-width="1.3"') == 4 and "VAT, mean" in text and "A thin line is one seed." in describe(alone)
+    )
+    assert "thin line" not in describe(pick(alone.run))
+    one = pick(recorded_runs(CLUSTERING, [made("VAT", (80.0,))])[0], CURVE)
+    assert "mean" not in draw(one).to_string() and "thin line" not in describe(one)
+    two = pick(recorded_runs(CLUSTERING, [made("VAT"), made("RIM", RIM)])[0], CURVE)
+    assert 'stroke-width="1.3"' not in draw(two).to_string() and "thin line" not in describe(two)
+
+
 def test_curves_hold_the_steps_that_all_seeds_have():
     record = made("VAT", (80.0, 90.0))
     cut = replace(record.results[1], histories={"accuracy": Series((20, 30), (50.0, 60.0))})

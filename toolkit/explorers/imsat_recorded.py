@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,6 +33,7 @@ SCORES = {
 CURVE = "accuracy over the steps"
 _RADII = ("VAT-11th", "VAT-scrambled")
 _WITHOUT_STEPS = "k-means"
+_MEAN_DASH = (0, (5.0, 1.6))
 
 
 def pick(run: Run, show: str = "accuracy") -> Picked:
@@ -46,7 +48,10 @@ def pick(run: Run, show: str = "accuracy") -> Picked:
 
 
 def draw(picked: Picked) -> Svg:
-    """Draw a row a method with every seed as a dot, or a line a method with a band from its lowest to highest seed."""
+    """Draw a row a method with every seed as a dot, or a line a method with a band from its lowest to highest seed.
+
+    The curves of a single method are drawn seed by seed, with their mean dashed.
+    """
     if not picked.records:
         return empty_picture(picked.run)
     if picked.show == CURVE:
@@ -72,7 +77,12 @@ def _draw_curves(picked: Picked) -> Svg:
     lines = []
     for record, steps, values in curves:
         look = look_of(record.variant)
-        if steps.size:
+        if len(curves) == 1 and len(values) > 1 and steps.size:  # room for every seed: some stay long and then jump
+            single = replace(look, linestyle="-", linewidth=1.3)
+            lines += [Series("", steps, one, single) for one in values]
+            dashed = replace(look, linestyle=_MEAN_DASH)
+            lines.append(Series(f"{_short(record)}, mean", steps, values.mean(0), dashed))
+        elif steps.size:
             band = (values.min(0), values.max(0)) if len(values) > 1 and len(curves) <= 6 else None
             lines.append(Series(_short(record), steps, values.mean(0), look, band=band))
         elif record.variant == _WITHOUT_STEPS:
@@ -156,7 +166,8 @@ def describe(picked: Picked) -> str:
         else ""
     )
     what = "at the end of training" if picked.show == CURVE else "after the last step"
-    return f"{run.label}: {name} {what}{over}: {listed}.{tie} {where_recorded(picked.records)}"
+    lines = " A thin line is one seed." if picked.show == CURVE and len(picked.records) == 1 and counts[-1] > 1 else ""
+    return f"{run.label}: {name} {what}{over}: {listed}.{tie}{lines} {where_recorded(picked.records)}"
 
 
 def explore_imsat_recorded(records: Sequence[Record] | None = None) -> View:
