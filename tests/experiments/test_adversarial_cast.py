@@ -1,6 +1,7 @@
 """The networks of the competition: which images, which settings, where weights come from, and what is made anew."""
 
 import hashlib
+import io
 import json
 import shutil
 import threading
@@ -191,6 +192,10 @@ def test_weights_that_do_not_round_are_refused(value):
 
 
 def damages(content: bytes):
+    single = io.BytesIO()
+    np.save(single, np.zeros(3))
+    other = io.BytesIO()
+    np.savez(other, **{"meta": np.frombuffer(b"[]", np.uint8), "weight": np.array(["text"])})
     flipped = bytearray(content)
     flipped[len(flipped) // 2] ^= 0xFF
     return {
@@ -199,10 +204,12 @@ def damages(content: bytes):
         "flipped": bytes(flipped),
         "text": b"no weights at all",
         "pickle": b"\x80\x04K\x01.",
+        "array": single.getvalue(),
+        "other": other.getvalue(),
     }
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text", "pickle"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text", "pickle", "array", "other"])
 def test_a_damaged_file_counts_as_absent(own_cache, damage):
     keep_weights("small", "k", nn.Linear(300, 2), 1.0)
     (file,) = own_cache.glob("small-k.npz")
@@ -348,9 +355,18 @@ def test_damaged_shipped_weights_are_warned_about_and_made_anew(own_shipment):
     with pytest.warns(UserWarning, match="damaged"):
         found = cast("digits", recipe=TINY, only=["lenet"], device="cpu")
     assert found.origins["lenet"].place == "trained"
-    (own_shipment / "index.json").write_text("{")
-    with pytest.warns(UserWarning, match="index"):
-        assert cast("digits", recipe=TINY, only=["lenet"], device="cpu").origins["lenet"].place == "cache"
+    for index in ("{", "[]", '{"weights": []}', '{"weights": {"lenet": 3}}'):
+        (own_shipment / "index.json").write_text(index)
+        with pytest.warns(UserWarning, match="index"):
+            assert cast("digits", recipe=TINY, only=["lenet"], device="cpu").origins["lenet"].place == "cache"
+
+
+@pytest.mark.parametrize("entry", [{}, {"file": 3, "sha256": "x"}, {"file": "gone.npz", "sha256": "x"}])
+def test_an_entry_that_leads_nowhere_is_warned_about(own_shipment, entry):
+    key = TINY.key(find_member("lenet"), 0)
+    (own_shipment / "index.json").write_text(json.dumps({"weights": {f"lenet-{key}": entry}}))
+    with pytest.warns(UserWarning, match="lenet that ship are damaged"):
+        assert cast("digits", recipe=TINY, only=["lenet"], device="cpu").origins["lenet"].place == "trained"
 
 
 def shipped():

@@ -27,7 +27,10 @@ from toolkit.datasets.download import cache_directory
 FORMAT = "toolkit-weights/1"
 INDEX = "index.json"
 _META = "meta"
-_BROKEN = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_BROKEN = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,13 @@ def find_weights(name: str, key: str, module: nn.Module) -> Origin | None:
         warnings.warn(f"the index of the weights that ship is damaged: {error}", stacklevel=2)
         entry = None
     if entry is not None:
-        file = shipped_weights() / str(entry["file"])
         try:
-            content = file.read_bytes()
+            content = (shipped_weights() / entry["file"]).read_bytes()
             if hashlib.sha256(content).hexdigest() != entry["sha256"]:
                 raise ValueError("its checksum is another one")
             return Origin("shipped", _restore(content, key, module))
         except _BROKEN as error:
-            warnings.warn(f"weights that ship are damaged, so they are made anew: {file}: {error}", stacklevel=2)
+            warnings.warn(f"the weights of {name} that ship are damaged and not used: {error}", stacklevel=2)
     try:
         return Origin("cache", _restore(_cache_file(name, key).read_bytes(), key, module))
     except _BROKEN:
