@@ -361,3 +361,10 @@ def test_data_that_do_not_fit_are_refused(images, labels, targets, error: str) -
     competition = Competition((), {"aim": entries.shift_target}, isolate=False)
     with pytest.raises(Exception, match=error):
         competition.run(images, labels, targets)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_bar_is_shown_unless_somebody_else_shows_one(progress, monkeypatch, capsys) -> None:
+    monkeypatch.delenv("TOOLKIT_QUIET", raising=False)
+    compete({"a": lambda images, epsilon: images}, (), {"d": lambda images: [0] * len(images)}, progress=progress)
+    assert ("competition" in capsys.readouterr().err) == progress

@@ -44,6 +44,7 @@ class Competition:
         n_jobs: int = 1,
         blacklist: Iterable[str] = (),
         clock: Callable[[], float] = time.perf_counter,
+        progress: bool = True,
     ) -> None:
         """Set up a competition.
 
@@ -63,6 +64,7 @@ class Competition:
             n_jobs: submissions at a time, with ``isolate``.
             blacklist: names of submissions that do not count for others and whose own score is negated.
             clock: of the recorded seconds.
+            progress: show a bar; a view in a notebook has its own.
 
         Raises:
             ValueError: names that are not unique, settings out of range.
@@ -82,7 +84,7 @@ class Competition:
         require(n_jobs != 0, "Competition", "n_jobs", "a number of jobs, or -1 for one per core", n_jobs)
         self.epsilons, self.batch_size, self.assignment = tuple(epsilons), batch_size, assignment
         self.time_limit, self.isolate, self.seed, self.n_jobs, self.clock = time_limit, isolate, seed, n_jobs, clock
-        self.blacklist = tuple(sorted(set(blacklist)))
+        self.blacklist, self.progress = tuple(sorted(set(blacklist))), progress
         self._setting: Setting | None = None
         self._crafted: dict[str, Crafted] = {}
         self._judged: dict[tuple[str, str], Judged] = {}
@@ -189,19 +191,23 @@ class Competition:
             isolation = self.isolate if isinstance(self.isolate, Isolation) else None
             if self.isolate is True and n_games and setting.batches:
                 isolation = stack.enter_context(Isolation())
-            bar = stack.enter_context(progress_bar(n_games, "competition", unit="game"))
+            bar = stack.enter_context(progress_bar(n_games, "competition", unit="game")) if self.progress else None
+
+            def played() -> None:
+                if bar is not None:
+                    bar.update()
 
             def let_craft(attack: Submission) -> None:
                 with running(attack, isolation, self.time_limit) as run:
                     self._crafted[attack.name] = craft(attack, setting, run)
-                bar.update()
+                played()
 
             def let_judge(defence: Submission, attacks: list[Submission]) -> None:
                 with running(defence, isolation, self.time_limit) as run:
                     for attack in attacks:
                         crafted = self._crafted[attack.name]
                         self._judged[defence.name, attack.name] = judge(defence, attack, crafted, setting, run)
-                        bar.update()
+                        played()
 
             # Threads are enough: they wait for the processes of the submissions.
             parallel = joblib.Parallel(n_jobs=self.n_jobs, require="sharedmem")
