@@ -150,8 +150,8 @@ def _verdict(tournament: Tournament, track: Track, name: str) -> str:
         return f"{name}: {done}, so {cost}. The harness says: {first.verdict}, {first.reason}"
     if row.worst is None:
         return f"{name}: rank {row.rank} of {len(tournament.names(track))}, no opponents"
-    what = "right under" if track == "defence" else "fooled of"
+    worst, percent = row.worst_opponent, f"{100 * row.worst:.0f} %"
+    ending = f"under {worst}, {percent} right" if track == "defence" else f"against {worst}, {percent} fooled"
     return (
-        f"{name}: rank {row.rank} of {len(tournament.names(track))}, score {row.score:.3f}; in the worst case "
-        f"{100 * row.worst:.0f} % {what} {row.worst_opponent}"
+        f"{name}: rank {row.rank} of {len(tournament.names(track))}, score {row.score:.3f}; in the worst case, {ending}"
     )

@@ -120,6 +120,7 @@ def _play(
         batch_size=BATCH,
         time_limit=limit if isolate else None,
         isolate=isolate,
+        progress=False,
     )
     none = torch.zeros(len(images), dtype=torch.bool)
     state = Broken(violation, when, bool(isolate), None, images, images, none)

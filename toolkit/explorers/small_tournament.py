@@ -62,7 +62,9 @@ def play(attacking: Sequence[Submission], defending: Sequence[Submission], n_ima
         defending: defences.
         n_images: the first so many of the bundled test images.
     """
-    competition = Competition(attacking, (), defending, epsilons=EPSILONS, batch_size=BATCH, isolate=False)
+    competition = Competition(
+        attacking, (), defending, epsilons=EPSILONS, batch_size=BATCH, isolate=False, progress=False
+    )
     competition.run(*pixels(n_images))
     return competition
 
