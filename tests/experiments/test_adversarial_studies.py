@@ -304,7 +304,11 @@ def test_the_registry_knows_the_studies(name):
 
 
 def test_what_ships_is_what_the_laptop_trains():
-    assert CompetitionConfig().cast == CompetitionConfig(scale="laptop").cast == "laptop"
+    assert CompetitionConfig().cast_scale == CompetitionConfig(scale="laptop").cast_scale == "laptop"
+    assert CompetitionConfig().to_dict()["cast"] == "laptop"
+    assert CompetitionConfig(data="digits").cast_scale == AdversarialModelsConfig().cast_scale == "quick"
+    assert CompetitionConfig(scale="paper").cast_scale == "paper"
+    assert CompetitionConfig(scale="paper", cast="laptop").identity()["cast"] == "laptop"
     assert CompetitionConfig().images == "subset" and CompetitionConfig(scale="laptop").n_images == 1000
 
 

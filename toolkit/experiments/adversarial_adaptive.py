@@ -134,7 +134,7 @@ def measure(task: Task) -> Measurement:
     part = config.load()
     images, labels = part.pixels.to(device), part.labels.to(device)
     networks = cast(
-        config.data, config.cast, task.seed, device=device, checkpoint=task.checkpoint_for("cast"), stop=task.stop
+        config.data, config.cast_scale, task.seed, device=device, checkpoint=task.checkpoint_for("cast"), stop=task.stop
     )
     met = cases(networks, config.n_draws)
     public = fused_public(networks)

@@ -30,9 +30,6 @@ class AdversarialModelsConfig(ImagesConfig):
     data: Literal["digits", "fashion_mnist"] = by_scale(quick="digits", laptop="fashion_mnist", paper="fashion_mnist")
     """Fashion-MNIST, or scikit-learn's digits of 8×8 pixels."""
 
-    cast: Literal["quick", "laptop", "paper"] = by_scale(quick="quick", laptop="laptop", paper="paper")
-    """Scale of the networks' training. The laptop's cast of seed 0 ships with the toolkit."""
-
     n_images: int = by_scale(quick=100, laptop=9000, paper=9000)
     """So many test images for the clean accuracy, at most all there are."""
 
@@ -79,7 +76,7 @@ def measure(task: Task) -> Measurement:
     part = config.load()
     networks = cast(
         config.data,
-        config.cast,
+        config.cast_scale,
         task.seed,
         device=device,
         retrain=config.retrain,

@@ -81,7 +81,7 @@ def measure(task: Task) -> Measurement:
     device = resolve_device(config.device)
     part = config.load()
     networks = cast(
-        config.data, config.cast, task.seed, device=device, checkpoint=task.checkpoint_for("cast"), stop=task.stop
+        config.data, config.cast_scale, task.seed, device=device, checkpoint=task.checkpoint_for("cast"), stop=task.stop
     )
     if task.stop is not None and task.stop.is_set():
         raise StudyInterrupted("stopped")

@@ -93,7 +93,7 @@ def measure(task: Task) -> Measurement:
     images, labels = part.pixels.to(device), part.labels.to(device)
     networks = cast(
         config.data,
-        config.cast,
+        config.cast_scale,
         task.seed,
         only=CLASSIFIERS,
         device=device,
