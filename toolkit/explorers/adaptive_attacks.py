@@ -152,7 +152,8 @@ def draw(found: Adaptive) -> Svg:
         picture.line(a, y, b, y, stroke=style.VERMILION if row.collapses else "#b0b0b0", stroke_width=2)
         for value, look in ((row.clean, _CLEAN), (row.blind, _BLIND), (row.known, _KNOWN)):
             draw_marker(picture, to_x(100 * value), y, look)
-        change = f"{100 * (row.known - row.blind):+.0f}".replace("-", "−")
+        points = round(100 * (row.known - row.blind))
+        change = f"{points:+d}".replace("-", "−") if points else "0"
         picture.text(_WIDTH - 14, y + 4, change, size=12.5, anchor="end", bold=row.collapses)
     picture.text(_WIDTH - 14, _TOP - 14, "change", size=12, anchor="end", fill=style.GREY)
     return picture
