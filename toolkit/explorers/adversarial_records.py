@@ -44,10 +44,16 @@ def not_recorded(study: str) -> str:
     return f"No run of the study {study} is recorded here. This records one: {command}"
 
 
+def data_title(record: Record | None) -> str:
+    """Return the name of a record's data; without a record that of the lessons' data."""
+    name = "fashion_mnist" if record is None else str(record.config.get("data"))
+    return _TITLES.get(name, name)
+
+
 def where_recorded(record: Record) -> str:
     """Return a record's images, scale, seeds, day, machine and versions in two sentences."""
     table = record.results[0].tables.get("data", {})
-    images = "; ".join(map(str, table.get("description", []))) or _TITLES.get(record.config.get("data", ""), "")
+    images = "; ".join(map(str, table.get("description", []))) or data_title(record)
     environment = record.environment
     device = environment.device.partition(": ")[2] or environment.device
     seeds = ", ".join(map(str, record.seeds))

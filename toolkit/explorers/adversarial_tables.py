@@ -10,7 +10,7 @@ from toolkit.experiments import Record
 from toolkit.experiments.adversarial_published import PublishedTransfer, published_transfer
 from toolkit.experiments.adversarial_recipe import find_member
 from toolkit.experiments.adversarial_transfer import WITH, matrix
-from toolkit.explorers.adversarial_records import TRANSFER, adversarial_run
+from toolkit.explorers.adversarial_records import TRANSFER, adversarial_run, data_title
 from toolkit.lessons import Table, table
 
 _PLAIN, _ROBUST = "plain", "adversarially trained"
@@ -53,7 +53,7 @@ def transfer_table(epsilon: int | None = None, records: Sequence[Record] | None 
         ["made on → shown to", "Figure 5, targeted (%)", "pairs", setting, "pairs"],
         rows,
         caption="Accuracy on attacked images: mean, lowest to highest pair. The settings differ: theirs are targeted "
-        "attacks on ImageNet, ours aim at any wrong class of Fashion-MNIST.",
+        f"attacks on ImageNet, ours aim at any wrong class of {data_title(record)}.",
     )
 
 

@@ -309,7 +309,7 @@ def explore_robust_accuracy(records: Sequence[Record] | None = None) -> View:
     fates = {} if models is None else read_fates(models, transfer)
     where, most = not_recorded(MODELS), 0
     if models is not None:
-        most = max(int(curve.epsilons[-1]) for fate in fates.values() for curve in fate.curves.values())
+        most = max(1, *(int(curve.epsilons[-1]) for fate in fates.values() for curve in fate.curves.values()))
         (attacked,) = models.results[0].tables["data"]["n_attacked"]
         where = f"{where_recorded(models)} The first {attacked:,} of them are attacked."
         if (models.config["data"], models.config["cast"]) == ("fashion_mnist", "laptop"):
@@ -327,6 +327,8 @@ def explore_robust_accuracy(records: Sequence[Record] | None = None) -> View:
         side: controls.choice(side, names, name if name in fates else listed[0])
         for side, name in (("left", _HIDDEN), ("right", _ROBUST))
     }
+    for control in sides.values():
+        control.disabled = models is None
     return View(sides, compute, draw, describe)
 
 

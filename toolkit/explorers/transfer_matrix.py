@@ -215,10 +215,10 @@ def draw(found: Transfer) -> Svg:
     names = [text_width(name, 12.5) for name in found.columns]
     reach = max(_CELL * (column + 0.5) + _ACROSS * name for column, name in enumerate(names))
     head = 62 + _UP * max(names)
-    width = left + max(_CELL * len(names), reach + 10) + 14
+    width = max(left + max(_CELL * len(names), reach + 10) + 14, text_width(_finding(found), 14, bold=True) + 32)
     height = head + _ROW * len(found.rows) + gap + 34
     picture = Svg(width, height)
-    picture.text(14, 24, shorten(_finding(found), width - 24, 14, bold=True), size=14, bold=True)
+    picture.text(14, 24, _finding(found), size=14, bold=True)
     picture.text(left, 48, "shown to", size=12.5, fill=style.GREY)
     for column, name in enumerate(found.columns):
         picture.text(left + _CELL * (column + 0.5) + 4, head - 8, name, size=12.5, rotate=-40)
@@ -323,6 +323,7 @@ def explore_transfer_matrix(records: Sequence[Record] | None = None) -> View:
     figures = {which: paper_matrix(which) for which in PAPER.values()}
 
     def compute(attack: str, epsilon: int, show: str) -> Transfer:
+        require(show == OURS or show in figures, "compute", "show", f"one of {[OURS, *figures]}", repr(show))
         if show != OURS:
             return figures[show]
         return found.get((attack, epsilon)) or _nothing(not_recorded(TRANSFER))
