@@ -240,13 +240,13 @@ def draw(found: Transfer) -> Svg:
         if 0 <= row < len(found.rows):
             corner = (left + _CELL * column + 2, head + _ROW * row + 2)
             picture.rectangle(*corner, _CELL - 4, _ROW - 4, fill="none", stroke=style.VERMILION, stroke_width=2.4)
-    caption = f"{_UNITS[found.kind]}; framed: the attacker has the target itself"
+    caption = f"{_UNITS[found.kind].format(attack=found.attack)}; framed: the attacker has the target itself"
     picture.text(14, height - 12, shorten(caption, width - 24, 12), size=12, fill=style.GREY)
     return picture
 
 
 _UNITS = {
-    "errors": "wrong answers, %",
+    "errors": "wrong answers under {attack}, %",
     "gain": "wrong answers, percentage points more with momentum",
     "hit": "taken for the target, %",
     "correct": "labelled rightly, %",
