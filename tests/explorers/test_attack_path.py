@@ -55,7 +55,8 @@ def test_momentum_by_hand(momentum):
 def test_listening_does_not_change_an_attack(attack):
     data, model = clothes(), find("strided")
     image, label = data.images[:1], data.labels[:1]
-    way = walk(attack, model, image, label, 0.1, torch.Generator().manual_seed(1))
+    way, logits = walk(attack, model, image, label, 0.1, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(logits, model(way))
     end = attack(model, image, label, epsilon=0.1, generator=torch.Generator().manual_seed(1))
     assert len(way) == 6 and torch.equal(way[-1:], end)
     assert float((way - image).abs().max()) <= 0.1 + 1e-12
@@ -72,7 +73,7 @@ def test_one_step_or_no_momentum_makes_them_the_same():
 
 
 def test_momentum_turns_round_less_and_ends_at_the_border_more():
-    paths = compute(clothes(), find, "lenet", 2, 32, 20, 1.0).paths
+    paths = compute(clothes(), find, "lenet", 2, 32, MOST_STEPS, 1.0).paths
     assert paths["MI-FGSM"].turned < paths["BIM"].turned
     assert paths["MI-FGSM"].full[-1] >= paths["BIM"].full[-1]
     assert float(paths["BIM"].full[-2]) == 0 < float(paths["BIM"].full[-1])
@@ -82,7 +83,7 @@ def test_the_network_not_attacked_is_another():
     found = compute(clothes(), find, "strided", 1, 8, 3)
     assert found.network == "strided" and found.other == "LeNet"
     data, model = clothes(), find("strided")
-    way = walk(BIM(n_steps=3), model, data.images[:1], data.labels[:1], 8 / 255, torch.Generator())
+    way, _ = walk(BIM(n_steps=3), model, data.images[:1], data.labels[:1], 8 / 255, torch.Generator())
     logits = find("lenet")(way)
     others = logits.clone()
     others[:, int(data.labels[0])] = -1e9
@@ -97,7 +98,7 @@ def test_the_network_not_attacked_is_another():
         {"epsilon": 0},
         {"epsilon": MOST + 1},
         {"n_steps": 0},
-        {"n_steps": 21},
+        {"n_steps": MOST_STEPS + 1},
         {"momentum": -1.0},
     ],
 )

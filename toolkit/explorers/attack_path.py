@@ -20,7 +20,7 @@ from toolkit.lessons import View, controls, style
 from toolkit.lessons.svg import Series
 
 NETWORKS = ("lenet", "strided", "resnet-adv", "lenet-masked")
-MOST, MOST_STEPS, MOST_MOMENTUM = 32, 20, 2.0
+MOST, MOST_STEPS, MOST_MOMENTUM = 32, 16, 2.0
 """The largest epsilon in grey levels, number of steps, and momentum."""
 _NEAR = 1 - 1e-9  # of epsilon counts as all of it: sums of steps are rounded
 
@@ -80,17 +80,21 @@ class Paths:
 
 
 class _Listener:
-    """A model that remembers at which images an attack asks for its loss."""
+    """A model that remembers at which images an attack asked for its loss, and what it said of them."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model, self.asked = model, list[Tensor]()
+        self.model = model
+        self.images: list[Tensor] = []
+        self.logits: list[Tensor] = []
 
     def __call__(self, images: Tensor) -> Tensor:
         return self.model(images)
 
     def losses(self, images: Tensor, labels: Tensor) -> Tensor:
-        self.asked.append(images.detach().clone())
-        return F.cross_entropy(self.model(images), labels, reduction="none")
+        logits = self.model(images)
+        self.images.append(images.detach().clone())
+        self.logits.append(logits.detach())
+        return F.cross_entropy(logits, labels, reduction="none")
 
 
 def walk(
@@ -100,8 +104,8 @@ def walk(
     label: Int64[Tensor, "1"],
     epsilon: float,
     generator: torch.Generator,
-) -> Float[Tensor, "points 1 height width"]:
-    """Return where an attack takes its gradients, and where it ends.
+) -> tuple[Float[Tensor, "points 1 height width"], Float[Tensor, "points classes"]]:
+    """Return where an attack takes its gradients and where it ends, and what the model says of these images.
 
     Args:
         attack: with one gradient a step.
@@ -113,7 +117,8 @@ def walk(
     """
     listener = _Listener(model)
     end = attack(listener, image, label, epsilon=epsilon, generator=generator)
-    return torch.cat([*listener.asked, end])
+    with torch.no_grad():
+        return torch.cat([*listener.images, end]), torch.cat([*listener.logits, model(end)])
 
 
 def compute(
@@ -156,12 +161,12 @@ def compute(
         name: walk(attack, model, image, label, epsilon / LEVELS, torch.Generator().manual_seed(number))
         for name, attack in attacks.items()
     }
-    together = torch.cat(list(ways.values()))
     with torch.no_grad():
-        logits, strange = (one(together).split([len(way) for way in ways.values()]) for one in (model, stranger))
+        together = torch.cat([images for images, _ in ways.values()])
+        strange = stranger(together).split([len(images) for images, _ in ways.values()])
     paths = {
-        name: _measure(way, image, int(label), epsilon / LEVELS, *pair)
-        for (name, way), pair in zip(ways.items(), zip(logits, strange, strict=True), strict=True)
+        name: _measure(images, image, int(label), epsilon / LEVELS, logits, elsewhere)
+        for (name, (images, logits)), elsewhere in zip(ways.items(), strange, strict=True)
     }
     name = data.names[int(label)]
     return Paths(title(which), title(other), name, number, epsilon, n_steps, momentum, paths)
