@@ -101,7 +101,7 @@ def test_command_line_has_the_commands_it_tells_of() -> None:
 
 
 def test_the_programs_run(tmp_path, capsys, monkeypatch) -> None:
-    training, estimate, clusters = PROGRAMS
+    training, estimate, clusters, attack = PROGRAMS
     assert '(3, "epoch")' in training
     monkeypatch.chdir(tmp_path)
     exec(training.replace('(3, "epoch")', '(1, "iteration")'), {})
@@ -115,6 +115,10 @@ def test_the_programs_run(tmp_path, capsys, monkeypatch) -> None:
     printed = re.sub(r"[01]\.\d+", "number", capsys.readouterr().out.strip())
     assert printed.startswith("ClusteringScores(accuracy=number,")
     assert f"it prints `{printed}`" in re.sub(r"0\.\d+", "number", README)
+    assert "epochs=5" in attack
+    exec(attack.replace("epochs=5", "epochs=1"), {})
+    before, after = map(float, capsys.readouterr().out.split())
+    assert 0 <= after < before <= 1
 
 
 def test_every_optional_extra_is_explained() -> None:
