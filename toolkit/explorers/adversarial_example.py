@@ -134,7 +134,7 @@ def draw(found: Example) -> Svg:
     first, second = found.said
     panels = (
         ("clean", f"{_percent(found.before[first])} {found.names[first]}", found.clean),
-        ("change", f"at most {found.epsilon} of 255 grey levels", matplotlib.colormaps[style.DIVERGING](
+        (f"change, at most {found.epsilon}/255", "red: brighter, blue: darker", matplotlib.colormaps[style.DIVERGING](
             style.centred(change)(change))),
         ("changed", f"{_percent(found.after[second])} {found.names[second]}", found.changed),
     )  # fmt: skip
