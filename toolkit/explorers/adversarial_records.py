@@ -15,6 +15,12 @@ _KINDS = {"fgsm": "adv.", "ensemble": "ens.", "pgd": "PGD", "masked": "masked"}
 _TITLES = {"digits": "8×8 digits", "fashion_mnist": "Fashion-MNIST"}
 
 
+def adversarial_records(records: Sequence[Record] | None = None) -> list[Record]:
+    """Return the records of these studies among those given; default: among those that come with the toolkit."""
+    found = load_records(data_directory() / "runs") if records is None else records
+    return [record for record in found if record.study in STUDIES]
+
+
 def adversarial_run(study: str, records: Sequence[Record] | None = None) -> Record | None:
     """Take the run of a study to show: of Fashion-MNIST, at the largest scale, with the most seeds, the newest.
 
@@ -29,8 +35,7 @@ def adversarial_run(study: str, records: Sequence[Record] | None = None) -> Reco
         ValueError: another study.
     """
     require(study in STUDIES, "adversarial_run", "study", f"one of {list(STUDIES)}", repr(study))
-    found = load_records(data_directory() / "runs") if records is None else records
-    return max((record for record in found if record.study == study), key=_rank, default=None)
+    return max((record for record in adversarial_records(records) if record.study == study), key=_rank, default=None)
 
 
 def _rank(record: Record) -> tuple:

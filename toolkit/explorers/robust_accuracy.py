@@ -15,7 +15,14 @@ from toolkit.core.text_width import shorten, text_width
 from toolkit.experiments import Record
 from toolkit.experiments.adversarial_models import HONEST
 from toolkit.experiments.adversarial_recipe import find_member
-from toolkit.explorers.adversarial_records import MODELS, TRANSFER, adversarial_run, not_recorded, where_recorded
+from toolkit.explorers.adversarial_records import (
+    MODELS,
+    TRANSFER,
+    adversarial_records,
+    adversarial_run,
+    not_recorded,
+    where_recorded,
+)
 from toolkit.explorers.clothes import LEVELS, clothes, network
 from toolkit.explorers.small_panels import draw_panel
 from toolkit.lessons import View, controls, style
@@ -27,11 +34,11 @@ CERTIFIED_AT = (0.0, *(4.0**power for power in range(-4, 1)))
 """Grey levels at which the bound is computed, until it is 0."""
 _N_CERTIFIED = 40
 _HIDDEN, _ROBUST = "lenet-masked", "resnet-adv"
-_LOOKS = {
+_LOOKS = {  # the stronger the attack, the thinner its line: those that coincide are all seen
     NOISE: style.Line(style.GREEN, "--", "s", 1.8),
-    "FGSM": style.Line(style.BLUE, "-", "o", 1.8),
-    "PGD": style.Line(style.PURPLE, "-", "D", 1.8),
-    HONEST: style.Line(style.VERMILION, "-", "^", 1.8),
+    "FGSM": style.Line(style.BLUE, "-", "o", 3.2),
+    "PGD": style.Line(style.PURPLE, "-", "D", 2.0),
+    HONEST: style.Line(style.VERMILION, "-", "^", 1.1),
     BOUND: style.Line(style.GREY, "-.", "", 1.8),
 }
 
@@ -305,7 +312,8 @@ def explore_robust_accuracy(records: Sequence[Record] | None = None) -> View:
         records: to choose from; default: those that come with the toolkit. The certified bound is computed here, for
             networks that ship.
     """
-    models, transfer = (adversarial_run(study, records) for study in (MODELS, TRANSFER))
+    found = adversarial_records(records)
+    models, transfer = (adversarial_run(study, found) for study in (MODELS, TRANSFER))
     fates = {} if models is None else read_fates(models, transfer)
     where, most = not_recorded(MODELS), 0
     if models is not None:

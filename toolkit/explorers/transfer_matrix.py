@@ -284,7 +284,10 @@ def _finding(found: Transfer) -> str:
         assert found.paired is not None
         pairs = found.paired[0]
         total = pairs.better + pairs.same + pairs.worse
-        return f"At {found.epsilon}/255 momentum adds errors in {pairs.better} of {total} pairs of networks"
+        return (
+            f"At {found.epsilon}/255 momentum adds errors in {pairs.better} of {total} pairs of networks, "
+            f"takes some away in {pairs.worse}"
+        )
     one, several = (means.get(words, float("nan")) for words in (_ONE, _SEVERAL))
     others = int(np.isfinite(found.values[found.n_sources]).sum()) - 1
     return f"At {found.epsilon}/255: {one:.0f} % wrong through one network, {several:.0f} % through {others} fused"
