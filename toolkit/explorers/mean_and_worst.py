@@ -71,10 +71,11 @@ class MeanAndWorst:
     @property
     def turned(self) -> int:
         """Pairs of submissions that the worst case puts in the other order."""
-        return sum(
+        signs = (
             (self.mean[i] - self.mean[j]) * (self.worst[i] - self.worst[j]) < 0
             for i, j in itertools.combinations(range(len(self.names)), 2)
         )
+        return sum(map(bool, signs))
 
     @property
     def n_pairs(self) -> int:

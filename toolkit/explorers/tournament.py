@@ -1,5 +1,6 @@
 """The recorded tournament: every defence against every attack, ranked anew whoever is left out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -161,13 +162,13 @@ def draw(ranked: Ranked) -> Svg:
     row_names = [_starred(name, counts) for name, counts in zip(rows, row_counts, strict=True)]
     column_names = [_starred(name, counts) for name, counts in zip(columns, column_counts, strict=True)]
     left = 24 + max(text_width(name, _NAME) for name in [*row_names, "worst"])
-    slant = np.deg2rad(-_SLANT)
+    slant = math.radians(-_SLANT)
     longest = max(text_width(name, _NAME) for name in column_names)
-    over = longest * np.cos(slant) + 4  # the last name leans out to the right
+    over = longest * math.cos(slant) + 4  # the last name leans out to the right
     beside = max(2 * _MARGIN + 14, over) if defended else over
     wide = min((_WIDTH - left - beside - 8) / len(columns), 44.0)
     tall = 23.0
-    top = 46 + longest * np.sin(slant) + 10
+    top = 46 + longest * math.sin(slant) + 10
     bottom = top + tall * len(rows)
     end = left + wide * len(columns)
     picture = Svg(_WIDTH, bottom + (28 if defended else 14 + 2 * tall + 28))

@@ -106,7 +106,7 @@ def few_levels(images):
 @pytest.mark.parametrize(
     ("answer", "right", "words"),
     [
-        (after(few_levels), True, "as long as nobody"),
+        (after(few_levels), True, "does not know it"),
         (after(lambda images: images), False, "points more"),
         (after(lambda images: images.flip(-1)), False, "clean images"),
         (lambda images: torch.zeros(len(images)), False, "points more"),

@@ -177,4 +177,4 @@ def _judge(clean: float, attacked: float) -> Verdict:
         return Verdict(False, f"At least {100 * GAIN:.0f} points more are asked for: {counts}.")
     if clean < before[0] - LOSS:
         return Verdict(False, f"At most {100 * LOSS:.0f} points fewer are allowed on clean images: {counts}.")
-    return Verdict(True, f"It holds, as long as nobody attacks through it: {counts}.")
+    return Verdict(True, f"It helps against an attack that does not know it: {counts}.")
