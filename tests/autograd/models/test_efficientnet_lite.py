@@ -13,8 +13,8 @@ from toolkit.autograd import functions as F
 from toolkit.autograd.models import EfficientNetLite, efficientnet_lite
 from toolkit.autograd.models.efficientnet_lite import VARIANTS
 from toolkit.autograd.models.images import central_square
-from toolkit.datasets.weight_files import WeightFile, read_weights
 from toolkit.datasets import DatasetUnavailable, photograph
+from toolkit.datasets.weight_files import WeightFile, read_weights
 
 NAMES = sorted(VARIANTS)
 
