@@ -126,8 +126,10 @@ def test_words_name_winners_falls_and_what_the_attack_knew(recorded):
     sentence = describe(rank(recorded))
     assert "First by the mean: sturdy, 75.0 % of the images labelled rightly; in the worst case 30.0 %" in sentence
     assert "First by the worst case: steady, 65.0 %, against TsAIL (black-box)" in sentence
-    assert "Incomplete, and so nobody's opponent: deaf, slow." in sentence
+    assert "Incomplete, and so in neither A nor D: deaf, slow." in sentence
+    assert sentence.startswith("4 defences against 4 attacks, those in A.")
     white = describe(rank(recorded, "targeted"))
+    assert white.startswith("1 targeted attack against 3 defences, those in D.")
     assert "against steady (black-box)" in white
 
 

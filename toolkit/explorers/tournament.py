@@ -274,7 +274,7 @@ def describe(ranked: Ranked) -> str:
     others = "attack" if ranked.track == "defence" else "defence"
     parts = [
         f"{len(ranked.entrants)} {_KINDS[ranked.track]}{'s' * (len(ranked.entrants) != 1)} against {n_counted} "
-        f"{others}{'s' * (n_counted != 1)} that count{'s' * (n_counted == 1)}.",
+        f"{others}{'s' * (n_counted != 1)}, those in {'A' if ranked.track == 'defence' else 'D'}.",
         f"First by the mean: {leaders(ranked.entrants, ranked.scores)}, {ranked.scores.max():.1f} % of the images "
         f"{_WON[ranked.track]}; in the worst case {_against(ranked, mean_winner)}.",
         f"First by the worst case: {leaders(ranked.entrants, ranked.worst)}, {_against(ranked, worst_winner)}.",
@@ -295,7 +295,7 @@ def describe(ranked: Ranked) -> str:
         if not counts
     ]
     if incomplete:
-        parts.append(f"Incomplete, and so nobody's opponent: {', '.join(incomplete)}.")
+        parts.append(f"Incomplete, and so in neither A nor D: {', '.join(incomplete)}.")
     return f"{' '.join(parts)}{gone} {ranked.where}"
 
 
