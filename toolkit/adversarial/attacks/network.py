@@ -281,4 +281,4 @@ def _hint(model: nn.Module, images: Tensor) -> Tensor:
     at = images.detach().requires_grad_()
     logits = model(at)
     total = F.cross_entropy(logits, logits.detach().argmax(1), reduction="sum")
-    return torch.autograd.grad(total, at)[0].nan_to_num_(0.0, 0.0, 0.0)
+    return torch.autograd.grad(total, at)[0].nan_to_num(0.0, 0.0, 0.0)
