@@ -200,3 +200,14 @@ def test_frame_dict_and_repr(tmp_path):
     assert frame.loc[0, "value"] == 90
     assert frame.loc[0, "verdict"] == "within"
     assert frame.loc[0, "scale"] == "quick"
+
+
+def test_many_open_numbers_of_a_source_are_counted_instead_of_listed(tmp_path):
+    open_ones = [f"paper/other-{i},Other {i},1,,,Table 2,read in the full text," for i in range(5)]
+    found = _ledger(tmp_path, _record(0.9), rows=(ROW, *open_ones))
+    whole, folded = found.to_text(), found.to_text(most=4)
+    assert "Other 4" in whole and "Other" not in folded and "Accuracy" in folded
+    assert "Table 2: 5 numbers that no run here answers" in folded
+    assert found.to_text(most=5) == whole
+    only_open = read_ledger(paper_results=_folder(tmp_path, *open_ones), runs=[tmp_path / "nowhere"])
+    assert only_open.to_text(most=0) == "Table 2: 5 numbers that no run here answers"

@@ -20,6 +20,7 @@ from toolkit.experiments.tables import Table
 
 PROGRAM = "python -m toolkit"
 RUNS = Path("runs")
+_MOST_OPEN = 12  # numbers of one source that no run answers; more are counted, not listed
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def ledger(
     """Lay the papers' numbers beside the recorded runs.
 
     Args:
-        paper: only this paper's, for example "chainer".
+        paper: only this paper's, for example "chainer", and then every number of it.
         runs: folders of records; default: those that come with the toolkit, and "runs" here.
         html: also write the table as HTML to this file.
     """
@@ -81,7 +82,7 @@ def ledger(
     from toolkit.core.paths import data_directory
 
     found = read_ledger(paper, runs=runs or (data_directory() / "runs", RUNS))
-    print(found.to_text())
+    print(found.to_text(most=_MOST_OPEN if paper is None else None))
     others = _runs_beside_no_paper(runs or (data_directory() / "runs", RUNS))
     if others:
         print("\nRuns that answer no number of a paper:", *others, sep="\n  ")
@@ -94,10 +95,13 @@ def ledger(
 
 def _runs_beside_no_paper(folders: Sequence[Path]) -> list[str]:
     records = [record for folder in folders if folder.is_dir() for record in load_records(folder)]
+    runs: dict[tuple[str, str, str], list[str]] = {}
+    for record in records:
+        if not record.quantities:
+            runs.setdefault((record.study, record.scale, record.date), []).append(record.variant)
     return [
-        f"{record.study} {record.variant}".strip() + f" at {record.scale} scale, {record.date}"
-        for record in records
-        if not record.quantities
+        f"{study} at {scale} scale, {date}" + (f": {', '.join(variants)}" if any(variants) else "")
+        for (study, scale, date), variants in runs.items()
     ]
 
 

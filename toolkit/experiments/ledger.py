@@ -7,6 +7,7 @@ numbers that were read in the source itself are admitted: ``how_read`` must begi
 import csv
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,12 +103,21 @@ class Ledger:
         rows = tuple(_row_to_strings(row) for row in self.rows)
         return Table(columns, rows, "The papers' numbers beside ours; ± is the standard deviation over seeds.")
 
-    def to_text(self) -> str:
-        """Return a table for a terminal."""
+    def to_text(self, *, most: int | None = None) -> str:
+        """Return a table for a terminal.
+
+        Args:
+            most: of a source with more numbers that no run here answers, these are counted below the table instead of
+                listed; default: all are listed.
+        """
         if not self.rows:
             return "no numbers of papers here"
-        notes = [f"a run answers {quantity!r}, which no paper result has" for quantity in self.unknown]
-        return "\n".join([self.to_table().to_text(), *notes])
+        open_ones = Counter(row.paper.source for row in self.rows if row.record is None)
+        many = {source: n for source, n in open_ones.items() if most is not None and n > most}
+        listed = Ledger(tuple(row for row in self.rows if row.record is not None or row.paper.source not in many))
+        notes = [f"{source}: {n} numbers that no run here answers" for source, n in many.items()]
+        notes += [f"a run answers {quantity!r}, which no paper result has" for quantity in self.unknown]
+        return "\n".join([*([listed.to_table().to_text()] if listed.rows else []), *notes])
 
     def to_html(self) -> str:
         """Return an HTML table with caption and scoped headers."""
