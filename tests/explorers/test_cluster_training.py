@@ -71,13 +71,16 @@ def test_it_follows_a_loop_by_hand(short, perturbation):
     assert frame.accuracy == clustering_accuracy(points.labels, logits.argmax(1))
 
 
-def test_frames_show_the_network_as_it_is(short):
+def test_frames_show_the_network_as_it_is(monkeypatch):
+    for module in (plane_training, cluster_training):
+        monkeypatch.setattr(module, "STEPS", 5 * BETWEEN)
     setting = Setting(perturbation="RPT", epsilon=0.21)
     run = last(setting)
-    assert [frame.step for frame in run.frames] == [0, 10, 20, 30] and run.frames[0].regions.shape == (CELLS**2, 2)
+    assert [frame.step for frame in run.frames] == [0, 10, 20, 30, 40, 50]
+    assert run.frames[0].regions.shape == (CELLS**2, 2)
     first, end = run.frames[0], run.frames[-1]
     assert first.conditional_entropy == pytest.approx(math.log(2), abs=0.01) and first.self_augmentation < 1e-4
-    assert end.conditional_entropy < first.conditional_entropy - 0.003
+    assert end.conditional_entropy < 0.3
     for frame in run.frames:
         np.testing.assert_allclose(frame.regions.sum(1), 1, rtol=1e-6)
         lengths = np.linalg.norm(frame.moved - run.points.inputs[:ARROWS].numpy(), axis=1)
