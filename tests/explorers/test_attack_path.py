@@ -79,6 +79,13 @@ def test_momentum_turns_round_less_and_ends_at_the_border_more():
     assert float(paths["BIM"].full[-2]) == 0 < float(paths["BIM"].full[-1])
 
 
+def test_the_sentence_writes_margins_with_a_minus():
+    found = compute(clothes(), find, "lenet", 6, MOST, 4)
+    last = float(found.paths["MI-FGSM"].elsewhere[-1])
+    sign = "−" if last < 0 else ""
+    assert f"MI-FGSM {sign}{abs(last):.2f}" in describe(found).partition("no attack looks at")[2]
+
+
 def test_the_network_not_attacked_is_another():
     found = compute(clothes(), find, "strided", 1, 8, 3)
     assert found.network == "strided" and found.other == "LeNet"

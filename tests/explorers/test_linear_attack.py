@@ -57,6 +57,12 @@ def test_a_change_of_nothing_changes_nothing():
     assert "0/255" in describe(found) and "Under the worst 0 grey levels" in draw(found).to_string()
 
 
+def test_the_sentence_writes_margins_with_a_minus():
+    found = attack_linear(PAIRS[0], "medium", 3, MOST)
+    assert found.worst < 0 < found.margin
+    assert f"margin {found.margin:.2f}." in describe(found) and f"to −{-found.worst:.2f}, which" in describe(found)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [("boot or bag", "weak", 1, 1), (PAIRS[0], "none", 1, 1), (PAIRS[0], "weak", 0, 1), (PAIRS[0], "weak", 1, 33)],

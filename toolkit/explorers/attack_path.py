@@ -275,9 +275,13 @@ def describe(found: Paths) -> str:
         f"{each(lambda path: f'{float(path.losses[-1]):.2f}')}. Pixels changed by all of ε: "
         f"{each(lambda path: f'{100 * float(path.full[-1]):.0f} %')}. Steps that went against the one before: "
         f"BIM {100 * paths['BIM'].turned:.0f} %, MI-FGSM {100 * paths['MI-FGSM'].turned:.0f} %. Margins in the network "
-        f"that no attack looks at ({found.other}), clean {float(paths['FGSM'].elsewhere[0]):.2f}: "
-        f"{each(lambda path: f'{float(path.elsewhere[-1]):.2f}')}. PGD starts at a random point."
+        f"that no attack looks at ({found.other}), clean {_number(paths['FGSM'].elsewhere[0])}: "
+        f"{each(lambda path: _number(path.elsewhere[-1]))}. PGD starts at a random point."
     )
+
+
+def _number(value: Tensor) -> str:
+    return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")
 
 
 def explore_attack_path(find: Callable[[str], nn.Module] = network) -> View:

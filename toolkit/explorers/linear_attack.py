@@ -276,13 +276,18 @@ def describe(found: LinearAttack) -> str:
     slope = problem.slope
     share = f"{100 * problem.exact(found.epsilon):.0f} % of the {len(problem.images)} images stay right"
     outcome = "is enough" if found.worst <= 0 else "is not enough"
+    before, after = _number(found.margin), _number(found.worst)
     return (
-        f"Image {found.number}, a {problem.names[found.label]}, has margin {found.margin:.2f}. With ε = "
-        f"{found.epsilon}/255 the worst change takes it to {found.worst:.2f}, which {outcome}; random signs of the "
+        f"Image {found.number}, a {problem.names[found.label]}, has margin {before}. With ε = "
+        f"{found.epsilon}/255 the worst change takes it to {after}, which {outcome}; random signs of the "
         f"same size move it by {found.noise:.2f} (one standard deviation). The absolute weights add up to "
         f"{float(slope.abs().sum()):.1f}, their length is {float(slope.norm()):.2f}: hence the difference. Under the "
         f"worst change {share}."
     )
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def explore_linear_attack() -> View:
