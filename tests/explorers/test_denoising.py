@@ -107,17 +107,31 @@ def test_bad_settings_are_named(few):
             denoise_attacked(images, labels, find, DEFAULT, epsilon)
 
 
-def test_the_view_looks_at_each_setting_once(monkeypatch):
+def test_the_view_looks_at_each_setting_once_and_beforehand(monkeypatch):
     monkeypatch.setattr(denoising, "N_IMAGES", 2)
     calls = []
     real = denoising.denoise_attacked
     monkeypatch.setattr(denoising, "denoise_attacked", lambda *given: calls.append(given[3:]) or real(*given))
     view = explore_denoising(find)
-    assert view.error is None and len(calls) == 5 and {attack for attack, _ in calls} == {DEFAULT}
+    asked = [(attack, epsilon) for attack in ATTACKS for epsilon in (8, 16, 24, 32)]
+    assert view.error is None and sorted(calls) == sorted([*asked, (DEFAULT, 0)])
     view.controls["number"].value, view.controls["epsilon"].value = 2, 24
-    assert len(calls) == 5 and "ε = 24/255" in view.text and "Image 2, a trouser" in view.text
+    assert "ε = 24/255" in view.text and "Image 2, a trouser" in view.text
     view.controls["attack"].value = "random signs"
-    assert calls[5:] == [("random signs", 24)] and view.error is None
+    assert view.text.startswith("Random signs, ε = 24/255") and view.error is None
+    assert len(calls) == 17, "a control that moves attacks nothing"
+
+
+def test_without_an_epsilon_all_attacks_are_the_same(monkeypatch, few):
+    """So the view need not ask each of them."""
+    monkeypatch.setattr(denoising, "N_IMAGES", 3)
+    view = explore_denoising(find)
+    view.controls["epsilon"].value = 0
+    for attack in ATTACKS:
+        view.controls["attack"].value = attack
+        shown, expected = view.result.stages, denoise_attacked(*few, find, attack, 0)
+        assert (shown.attack, shown.epsilon) == (expected.attack, expected.epsilon) == (attack, 0)
+        assert torch.equal(shown.images, expected.images) and torch.equal(shown.errors, expected.errors)
 
 
 def test_the_shipped_denoisers_make_the_point():

@@ -4,9 +4,8 @@ Both were trained for the same hidden ResNet on the same attacked images; one to
 back what the network says of them.
 """
 
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -273,15 +272,16 @@ def explore_denoising(find: Find = network, data: Clothes | None = None) -> View
     n = min(N_IMAGES, len(every))
     images, labels = every.images[:n], every.labels[:n]
 
-    @functools.cache
-    def look(attack: str, epsilon: int) -> Stages:
-        return denoise_attacked(images, labels, find, attack, epsilon)
-
-    for epsilon in range(0, MOST + 1, STEP):
-        look(DEFAULT, epsilon)  # longer than a slider may take
+    looked = {  # all of them at once: one alone takes longer than a slider may
+        (attack, epsilon): denoise_attacked(images, labels, find, attack, epsilon)
+        for attack in ATTACKS
+        for epsilon in range(STEP, MOST + 1, STEP)
+    }
+    unchanged = denoise_attacked(images, labels, find, DEFAULT, 0)
+    looked |= {(attack, 0): replace(unchanged, attack=attack) for attack in ATTACKS}
 
     def compute(number: int, attack: str, epsilon: int) -> Denoising:
-        return Denoising(look(attack, epsilon), labels, every.names, number)
+        return Denoising(looked[attack, epsilon], labels, every.names, number)
 
     chosen = {
         "number": controls.int_slider("image", n, 1, n),
