@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from toolkit.core.devices import draw_normal, draw_permutation, draw_uniform, resolve_device, resolve_generator
@@ -223,13 +223,14 @@ class GaussianCodes:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "GaussianCodes":
         """Return these codes on another device or in another floating type."""
-        kept = {"factor_sizes": self.factor_sizes, "factor_names": self.factor_names, "latent_names": self.latent_names}
         return GaussianCodes(
             self.mean.to(device=device, dtype=dtype),
             self.standard_deviation.to(device=device, dtype=dtype),
             self.factors.to(device=device),
             categorical_log_prob=tuple(log.to(device=device, dtype=dtype) for log in self.categorical_log_prob),
-            **kept,
+            factor_sizes=self.factor_sizes,
+            factor_names=self.factor_names,
+            latent_names=self.latent_names,
         )
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ factor; the information is how much less uncertain it is than the factor itself,
 draws serve every latent, every factor and all three kinds of sources, so that their errors cancel in differences.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from toolkit.disentanglement.sources import AttackedCodes, Draws, Source, Terms,
 
 _ELEMENTS_ON_CPU, _ELEMENTS_ELSEWHERE = 2**18, 2**26
 _SAFE_RANGE = 1e4
+_NEGLIGIBLE = -80.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -146,7 +148,10 @@ def informations(
     generator = resolve_generator(generator)
     images = clean.draw_images(n_samples, generator=generator)
     draws = Draws(images, *clean.draw_latents(images, generator=generator))
-    table = clean_sources(clean.n_latents) if codes is clean else codes.sources(draws, generator=generator)
+    if isinstance(codes, GaussianCodes):
+        table = clean_sources(codes.n_latents)
+    else:
+        table = codes.sources(draws, generator=generator)
     asked: list[Source] = [*table.single, *table.without, *[table.joint] * len(table.single)]
     distinct = list({id(source): source for source in asked}.values())
     position = {id(source): row for row, source in enumerate(distinct)}
@@ -169,9 +174,8 @@ def _evaluate(
         elements = _ELEMENTS_ON_CPU if device.type == "cpu" else _ELEMENTS_ELSEWHERE
         chunk_size = max(1, elements // codes.n_images)
     require(chunk_size >= 1, "informations", "chunk_size", ">= 1", chunk_size)
-    membership = _membership(codes, dtype)
-    n_values = membership.shape[1]
-    posteriors = torch.empty(len(sources), len(draws), n_values, dtype=torch.float64, device=device)
+    group_sums = _GroupSums(codes, dtype)
+    posteriors = torch.empty(len(sources), len(draws), sum(codes.factor_sizes), dtype=torch.float64, device=device)
     log_density = torch.empty(len(sources), len(draws), dtype=torch.float64, device=device)
     first = codes.factor_sizes[0]
     lowest = torch.finfo(dtype).min / 2
@@ -182,12 +186,36 @@ def _evaluate(
         for index, source in enumerate(sources):
             log_weights = source.log_density(rows, terms)
             highest = log_weights.amax(1, keepdim=True).clamp_min(lowest)
-            weights = (log_weights - highest).exp_()
-            sums = (weights @ membership).double()
+            # Below it exp gives denormal numbers, which are up to a hundred times slower and count for nothing.
+            weights = (log_weights - highest).clamp_min_(_NEGLIGIBLE).exp_()
+            sums = group_sums(weights).double()
             total = sums[:, :first].sum(1, keepdim=True)
             posteriors[index, rows] = sums / total
             log_density[index, rows] = (total.log() + highest)[:, 0]
     return posteriors, log_density - torch.tensor(float(codes.n_images)).double().log()
+
+
+class _GroupSums:
+    """Sums of the images' weights by the values of each factor, all factors side by side."""
+
+    def __init__(self, codes: GaussianCodes, dtype: torch.dtype):
+        self._sizes = codes.factor_sizes
+        in_order = torch.cartesian_prod(*(torch.arange(size, device=codes.mean.device) for size in self._sizes))
+        self._in_order = torch.equal(in_order.reshape(-1, len(self._sizes)), codes.factors)
+        self._membership = None if self._in_order else _membership(codes, dtype)
+
+    def __call__(self, weights: Float[Tensor, "rows images"]) -> Float[Tensor, "rows values"]:
+        if self._membership is not None:
+            return weights @ self._membership
+        return torch.cat(self._marginals(weights, self._sizes), dim=1)
+
+    def _marginals(self, weights: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
+        # Halving the axes reads the large tensor twice, however many factors there are.
+        if len(sizes) == 1:
+            return [weights]
+        half = len(sizes) // 2
+        table = weights.view(len(weights), math.prod(sizes[:half]), math.prod(sizes[half:]))
+        return self._marginals(table.sum(2), sizes[:half]) + self._marginals(table.sum(1), sizes[half:])
 
 
 def _membership(codes: GaussianCodes, dtype: torch.dtype) -> Float[Tensor, "images values"]:

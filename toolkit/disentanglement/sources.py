@@ -1,4 +1,4 @@
-"""Sources of information: which sets of observed things are asked for, and their densities q(source | x) for every image.
+"""Sources of information: which sets of observed things are asked for, and their density given each image.
 
 A clean code asks for each latent alone, for all but each, and for all. An attacked code has more latents, but each of
 its sets says as much about the image as some latents of the clean code, observed exactly, and a few noisy views of
