@@ -110,8 +110,8 @@ class Profile:
 
 def pid_bounds(
     single: Float[Tensor, "latents factors"],
-    without: Float[Tensor, "latents factors"],
-    joint: Float[Tensor, "*factors"],
+    without: Float[Tensor, "..."],
+    joint: Float[Tensor, "..."],
 ) -> PIDBounds:
     """Return the intervals of the three parts for each latent and factor.
 

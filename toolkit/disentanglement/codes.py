@@ -1,8 +1,9 @@
 """What an encoder says about images: Gaussian codes on a complete grid of factors, or points of any representation."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,11 @@ class Posterior:
     categorical_log_prob: tuple[Float[Tensor, "images _"], ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class PointCodes:
     """Points of a representation, one a row, with the factors of the image that each belongs to.
+
+    Made from tensors, arrays or nested sequences, which are checked once, here.
 
     Attributes:
         points: (points, columns). A real latent has one column, a categorical one a column for each category (one-hot).
@@ -55,15 +58,23 @@ class PointCodes:
     groups: tuple[int, ...] = ()
     latent_names: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        points = checked_matrix("PointCodes", "points", self.points)
+    def __init__(
+        self,
+        points: Any,
+        factors: Any,
+        factor_sizes: Sequence[int] = (),
+        factor_names: Sequence[str] = (),
+        groups: Sequence[int] = (),
+        latent_names: Sequence[str] = (),
+    ):
+        points = checked_matrix("PointCodes", "points", points)
         factors, sizes, names = checked_factors(
-            "PointCodes", self.factors, len(points), self.factor_sizes, self.factor_names, points.device
+            "PointCodes", factors, len(points), factor_sizes, factor_names, points.device
         )
-        groups = tuple(self.groups) or (1,) * points.shape[1]
+        groups = tuple(groups) or (1,) * points.shape[1]
         whole = all(isinstance(size, int) and size >= 1 for size in groups) and sum(groups) == points.shape[1]
         require(whole, "PointCodes", "groups", f"positive numbers that add up to {points.shape[1]} columns", groups)
-        latents = _latent_names("PointCodes", self.latent_names, len(groups))
+        latents = _latent_names("PointCodes", latent_names, len(groups))
         fields = {"points": points, "factors": factors, "factor_sizes": sizes, "factor_names": names}
         _set(self, **fields, groups=groups, latent_names=latents)
 
@@ -79,12 +90,13 @@ class PointCodes:
         return f"PointCodes({len(self):,} points, {self.n_latents} latents, {len(self.factor_sizes)} factors)"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class GaussianCodes:
     """q(z | x) for the images of a whole data set, with the factors of each image.
 
     The informations of a stochastic code are those under "x is drawn uniformly from these images, z from q(z | x)".
     They mean what they should only if the images are a complete grid: each combination of the factors, equally often.
+    Made from tensors, arrays or nested sequences, which are checked once, here.
 
     Attributes:
         mean: (images, real latents).
@@ -108,12 +120,20 @@ class GaussianCodes:
     categorical_log_prob: tuple[Float[Tensor, "images _"], ...] = ()
     factor_names: tuple[str, ...] = ()
     latent_names: tuple[str, ...] = ()
-    _cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        mean: Any,
+        standard_deviation: Any,
+        factors: Any,
+        factor_sizes: Sequence[int] = (),
+        categorical_log_prob: Sequence[Any] = (),
+        factor_names: Sequence[str] = (),
+        latent_names: Sequence[str] = (),
+    ):
         operation = "GaussianCodes"
-        mean = checked_matrix(operation, "mean", self.mean, may_be_empty=bool(self.categorical_log_prob))
-        deviation = checked_matrix(operation, "standard_deviation", self.standard_deviation, may_be_empty=True)
+        mean = checked_matrix(operation, "mean", mean, may_be_empty=len(categorical_log_prob) > 0)
+        deviation = checked_matrix(operation, "standard_deviation", standard_deviation, may_be_empty=True)
         deviation = deviation.to(mean)
         same = deviation.shape == mean.shape
         require(same, operation, "standard_deviation", f"shape {tuple(mean.shape)}", tuple(deviation.shape))
@@ -121,11 +141,9 @@ class GaussianCodes:
             least = float(deviation.min())
             expected = "> 0 everywhere: without noise each image has a code of its own (score such codes as points)"
             require(least > 0, operation, "standard_deviation", expected, f"a smallest one of {least}")
-        categorical = tuple(_checked_categorical(given, mean) for given in self.categorical_log_prob)
-        factors, sizes, names = checked_factors(
-            operation, self.factors, len(mean), self.factor_sizes, self.factor_names, mean.device
-        )
-        latents = _latent_names(operation, self.latent_names, mean.shape[1] + len(categorical))
+        categorical = tuple(_checked_categorical(given, mean) for given in categorical_log_prob)
+        factors, sizes, names = checked_factors(operation, factors, len(mean), factor_sizes, factor_names, mean.device)
+        latents = _latent_names(operation, latent_names, mean.shape[1] + len(categorical))
         fields = {"mean": mean, "standard_deviation": deviation, "factors": factors, "factor_sizes": sizes}
         _set(self, **fields, categorical_log_prob=categorical, factor_names=names, latent_names=latents)
 
@@ -144,15 +162,12 @@ class GaussianCodes:
         """Number of latents; a categorical one counts once."""
         return self.n_real + len(self.categorical_log_prob)
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """Whether each combination of the factors' values occurs, and all equally often."""
-        if "complete" not in self._cache:
-            n_combinations = math.prod(self.factor_sizes)
-            self._cache["complete"] = self.n_images % n_combinations == 0 and self._equally_often(n_combinations)
-        return bool(self._cache["complete"])
-
-    def _equally_often(self, n_combinations: int) -> bool:
+        n_combinations = math.prod(self.factor_sizes)
+        if self.n_images % n_combinations:
+            return False
         flat = torch.zeros(self.n_images, dtype=torch.int64, device=self.factors.device)
         for column, size in enumerate(self.factor_sizes):
             flat = flat * size + self.factors[:, column]
@@ -348,7 +363,7 @@ def _checked_categorical(given: object, mean: Tensor) -> Tensor:
     return log_prob
 
 
-def _latent_names(operation: str, given: tuple[str, ...], n_latents: int) -> tuple[str, ...]:
+def _latent_names(operation: str, given: Sequence[str], n_latents: int) -> tuple[str, ...]:
     names = tuple(given) or tuple(f"z{index + 1}" for index in range(n_latents))
     require(len(names) == n_latents, operation, "latent_names", f"{n_latents} names", len(names))
     return names

@@ -1,5 +1,6 @@
 """Checks of what comes from outside: matrices of codes, and factors as indices."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,8 @@ def checked_factors(
     operation: str,
     given: Any,
     n_rows: int,
-    sizes: tuple[int, ...],
-    names: tuple[str, ...],
+    sizes: Sequence[int],
+    names: Sequence[str],
     device: torch.device | str | None = None,
 ) -> tuple[Int64[Tensor, "rows factors"], tuple[int, ...], tuple[str, ...]]:
     """Return factors as int64 indices from 0, with the number of values and the name of each factor.
