@@ -2,16 +2,17 @@
 
 Each paper has a package of its own, loaded on first use:
 
-========================  ==================================================================
-``toolkit.autograd``      Chainer: define-by-run differentiation over NumPy, torch and CuPy
-``toolkit.estimators``    gradients through discrete variables, with the truth beside each estimate
-``toolkit.imsat``         IMSAT: clusters and hash codes without labels, as scikit-learn estimators
-``toolkit.adversarial``   attacks on classifiers, defences, and the competition in which they meet
-``toolkit.datasets``      the real data and the renderers behind the lessons
-``toolkit.experiments``   studies: configuration, run, record, "the paper beside ours"
-``toolkit.lessons``       what a notebook needs: views, figures, number and exercise checks
-``toolkit.explorers``     one interactive view a topic
-========================  ==================================================================
+===========================  ======================================================================================
+``toolkit.autograd``         Chainer: define-by-run differentiation over NumPy, torch and CuPy
+``toolkit.estimators``       gradients through discrete variables, with the truth beside each estimate
+``toolkit.imsat``            IMSAT: clusters and hash codes without labels, as scikit-learn estimators
+``toolkit.adversarial``      attacks on classifiers, defences, and the competition in which they meet
+``toolkit.disentanglement``  what latents know about factors alone, twice and only together; metrics, attacks, VAEs
+``toolkit.datasets``         the real data and the renderers behind the lessons
+``toolkit.experiments``      studies: configuration, run, record, "the paper beside ours"
+``toolkit.lessons``          what a notebook needs: views, figures, number and exercise checks
+``toolkit.explorers``        one interactive view a topic
+===========================  ======================================================================================
 """
 
 import importlib
@@ -19,7 +20,18 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBMODULES = frozenset(
-    {"adversarial", "autograd", "core", "datasets", "estimators", "experiments", "explorers", "imsat", "lessons"}
+    {
+        "adversarial",
+        "autograd",
+        "core",
+        "datasets",
+        "disentanglement",
+        "estimators",
+        "experiments",
+        "explorers",
+        "imsat",
+        "lessons",
+    }
 )
 
 __all__ = ["__version__", *sorted(_SUBMODULES)]
