@@ -86,10 +86,16 @@ def test_extremes(show, scores, worst):
 
 
 def test_titles_say_who_leads_and_where_the_winner_stands():
-    assert texts(draw(compare(board([0.9, 0.8], [0.1, 0.2]), "t", "w")))[0].startswith(
-        "a, first by the mean, is 2nd of the 2 shown by the worst case"
-    )
+    turned = texts(draw(compare(board([0.9, 0.8], [0.1, 0.2]), "t", "w")))[0]
+    assert turned == "a: first by the mean, 90.0 %; 2nd of 2 by the worst case, 10.0 %"
     assert "leads by the mean and by the worst case" in texts(draw(compare(board([0.9, 0.8], [0.3, 0.2]), "t", "w")))[0]
+
+
+def test_no_title_of_a_shown_table_is_cut():
+    view = explore_mean_and_worst()
+    for title in boards():
+        view.controls["title"].value = title
+        assert not texts(view.drawn.svg)[0].endswith("…")
 
 
 # --- what attacks cost

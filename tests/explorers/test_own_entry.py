@@ -69,7 +69,7 @@ def test_a_defence_is_counted_by_hand(played):
     found = enter_defence(defend, "guesses")
     _, labels = pixels(N)
     right = int((torch.arange(N) % 10 == labels).sum()) / N
-    assert row_of(found, "guesses")[2:4] == (f"{right:.3g}", f"{right:.3g}")
+    assert row_of(found, "guesses")[2:4] == (f"{right:.3f}", f"{right:.3f}")
     assert len(found.rows) == 3 and "under" in found.caption
     again = enter_defence(lambda images, model: model(images).argmax(1), network="resnet")
     assert row_of(again, "mine")[2:] == row_of(again, "resnet")[2:], "bound to the network that was asked for"
@@ -103,7 +103,7 @@ def test_a_broken_attack_hears_why(function, said):
 def test_a_broken_defence_hears_why():
     found = enter_defence(lambda images, model: model(images))
     assert "0 of 16 labels count" in found.caption and "labels, not logits" in found.caption
-    assert row_of(found, "mine")[2] == "0"
+    assert row_of(found, "mine")[2] == "0.000"
 
 
 def test_a_generator_is_given_and_seeded():

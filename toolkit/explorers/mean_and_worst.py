@@ -236,10 +236,8 @@ def _finding(found: MeanAndWorst) -> str:
         return (
             f"{found.names[0]} leads by the mean and by the worst case: {found.mean[0]:.1f} and {found.worst[0]:.1f} %"
         )
-    full = (
-        f"{found.names[0]}, first by the mean, is {_ordinal(place)} of the {len(found.names)} shown by the worst case"
-    )
-    return f"{full}: {found.mean[0]:.1f} and {found.worst[0]:.1f} %"
+    first = f"{found.names[0]}: first by the mean, {found.mean[0]:.1f} %"
+    return f"{first}; {_ordinal(place)} of {len(found.names)} by the worst case, {found.worst[0]:.1f} %"
 
 
 def _ordinal(number: int) -> str:

@@ -125,12 +125,11 @@ def _with_network(operation: str, function: Callable[..., Any], n_given: int, ne
 def _ranked(tournament: Tournament, track: Track, name: str) -> Table:
     rows = tournament.leaderboard(track).rows
     mine = next(place for place, row in enumerate(rows) if row.name == name)
-    return table(
-        _HEADERS,
-        [(row.rank, row.name, row.score, row.worst, row.worst_opponent) for row in rows],
-        caption=_verdict(tournament, track, name),
-        strong=[mine],
-    )
+    written = [
+        (row.rank, row.name, f"{row.score:.3f}", "–" if row.worst is None else f"{row.worst:.3f}", row.worst_opponent)
+        for row in rows
+    ]
+    return table(_HEADERS, written, caption=_verdict(tournament, track, name), strong=[mine])
 
 
 def _verdict(tournament: Tournament, track: Track, name: str) -> str:
