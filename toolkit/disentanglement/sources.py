@@ -2,7 +2,7 @@
 
 A clean code asks for each latent alone, for all but each, and for all. An attacked code has more latents, but each of
 its sets says as much about the image as some latents of the clean code, observed exactly, and a few noisy views of
-them; this is what makes the informations under an attack exact and cheap.
+them, or as all of them up to a shift in one direction; this makes the informations under an attack exact and cheap.
 """
 
 from collections.abc import Sequence
@@ -79,6 +79,71 @@ class Latents:
         return terms.nothing() if total is None else total
 
 
+class LatentsUpToShift:
+    """All real latents but for an unknown shift f in one direction, and categorical ones beside them.
+
+    The shift is integrated out of q(z + f · direction | x). What is left is a Gaussian whose covariance matrix is a
+    diagonal and a product of two vectors, or has lost one dimension; no matrix is inverted. Computed in float64
+    whatever the dtype, since it is a small difference of large numbers.
+
+    Args:
+        squares: log q(z | x) of the same draws, shared by sources that differ in their direction only.
+        direction: of the shift, one number a real latent, not all 0.
+        shifts: of each draw: what is observed is z + shift · direction.
+        precision: the shift is drawn from N(0, 1 / precision), whatever the image; 0: nothing is known of it.
+        categorical: indices of the categorical latents.
+    """
+
+    def __init__(
+        self,
+        squares: "Squares",
+        direction: Float[Tensor, " real"],
+        shifts: Float[Tensor, " draws"],
+        precision: float,
+        categorical: tuple[int, ...] = (),
+    ):
+        along = direction.to(squares.precision)
+        slope = along * squares.precision
+        curvature = slope @ along + precision
+        self._squares, self._categorical = squares, categorical
+        self._slope, self._intercept = slope.T.contiguous(), (slope * squares.mean).sum(1)
+        self._start = (shifts.double() * precision)[:, None]
+        self._scale, self._volume = curvature.rsqrt(), 0.5 * curvature.log()
+
+    def log_density(self, rows: slice, terms: "Terms") -> Float[Tensor, "rows images"]:
+        """Return log q(latents up to the shift | x) for some draws and all images."""
+        start = self._start[rows] + self._intercept
+        pull = torch.addmm(start, self._squares.values[rows], self._slope, alpha=-1).mul_(self._scale)
+        density = torch.addcmul(self._squares.log_density(rows), pull, pull, value=0.5).sub_(self._volume)
+        beside = terms.sum_of(self._categorical)
+        return density.to(terms.dtype) if beside is None else density.to(terms.dtype) + beside
+
+
+class Squares:
+    """log q(z | x) of all real latents in float64, by one matrix product; of the latest draws it is kept.
+
+    Args:
+        codes: the clean code.
+        draws: its drawn latents.
+    """
+
+    def __init__(self, codes: GaussianCodes, draws: Draws):
+        center = codes.mean.double().mean(0)
+        self.mean = codes.mean.double() - center
+        self.values = draws.real.double() - center
+        self.precision = codes.standard_deviation.double().square().reciprocal()
+        self._features = torch.cat([self.values.square(), self.values], dim=1)
+        self._weights = torch.cat([-0.5 * self.precision, self.precision * self.mean], dim=1).T.contiguous()
+        self._offset = (0.5 * self.precision.log() - 0.5 * self.precision * self.mean.square()).sum(1)
+        self._latest: tuple[slice, Tensor] | None = None
+
+    def log_density(self, rows: slice) -> Float[Tensor, "rows images"]:
+        """Return log q(z | x), up to a constant, for some draws and all images."""
+        if self._latest is None or self._latest[0] != rows:
+            self._latest = rows, torch.addmm(self._offset, self._features[rows], self._weights)
+        return self._latest[1]
+
+
 @dataclass(frozen=True, eq=False)
 class SourceTable:
     """What is asked for each latent of a code: the latent alone, all the others, and everything.
@@ -134,7 +199,7 @@ class Terms:
 
     def __init__(self, codes: GaussianCodes, draws: Draws, dtype: torch.dtype):
         self._center = codes.mean.double().mean(0)
-        self._images, self._dtype, self._device = codes.n_images, dtype, codes.mean.device
+        self._images, self.dtype, self._device = codes.n_images, dtype, codes.mean.device
         mean = codes.mean.double() - self._center
         self._latents = [
             _Gaussian(
@@ -181,19 +246,20 @@ class Terms:
     def of_channel(self, channel: Channel, rows: slice) -> Float[Tensor, "rows images"]:
         """Return log q(view | x)."""
         if id(channel) not in self._channels:
-            center = channel.mean.double().mean()
+            # In units of its own noise: a channel of any scale then fits into single precision.
+            center, unit = channel.mean.double().mean(), channel.standard_deviation.double().amin()
             self._kept.append(channel)
             self._channels[id(channel)] = _Gaussian(
-                channel.mean.double() - center,
-                channel.standard_deviation.double(),
-                channel.values.double() - center,
-                self._dtype,
+                (channel.mean.double() - center) / unit,
+                channel.standard_deviation.double() / unit,
+                (channel.values.double() - center) / unit,
+                self.dtype,
             )
         return self._channels[id(channel)].term(rows)
 
     def nothing(self) -> Float[Tensor, "rows images"]:
         """Return the density of having observed nothing."""
-        return torch.zeros(self._n_rows, self._images, dtype=self._dtype, device=self._device)
+        return torch.zeros(self._n_rows, self._images, dtype=self.dtype, device=self._device)
 
 
 @dataclass(frozen=True, eq=False)
