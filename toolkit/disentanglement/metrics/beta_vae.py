@@ -1,7 +1,7 @@
 """The BetaVAE metric: can a linear classifier tell which factor a set of pairs has in common?"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from toolkit.core.devices import resolve_generator
 from toolkit.core.errors import reject, require
 from toolkit.disentanglement.codes import GaussianCodes, PointCodes
+from toolkit.disentanglement.metrics.results import MetricResult
 from toolkit.disentanglement.metrics.shared_values import ImageCodes, SharedValues, with_images
 from toolkit.disentanglement.sources import AttackedCodes
 
@@ -46,35 +47,26 @@ BETA_VAE_VARIANTS = {
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BetaVAEScore:
+class BetaVAEScore(MetricResult):
     """The accuracy with which the common factor is named.
 
     Attributes:
-        score: accuracy on new votes.
         train_score: accuracy on the votes that the classifier learned from.
         chance: what guessing gives: 1 / number of factors that vary.
-        by_factor: accuracy on the new votes of each factor; NaN where there were none, as for a factor of one value.
+        per_factor: accuracy on the new votes of each factor; NaN where there were none, as for a factor of one value.
         weights: ``[factors, latents]`` of the classifier.
-        variant: how it was computed.
     """
 
-    score: float
     train_score: float
     chance: float
-    by_factor: Float[Tensor, " factors"]
+    per_factor: Float[Tensor, " factors"]
     weights: Float[Tensor, "factors latents"]
-    variant: BetaVAEVariant
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "score": self.score,
-            "train_score": self.train_score,
-            "chance": self.chance,
-            "by_factor": self.by_factor.tolist(),
-            "weights": self.weights.tolist(),
-            "variant": vars(self.variant).copy(),
-        }
+    source: ClassVar[str] = (
+        "Higgins, Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed and Lerchner 2017, beta-VAE (ICLR), section 3; "
+        "variants as in github.com/beam2d/disen, disen/evaluation/beta_vae.py, and in "
+        "google-research/disentanglement_lib, evaluation/metrics/beta_vae.py"
+    )
 
     def __repr__(self) -> str:
         return f"BetaVAEScore(score={self.score:.4f}, chance={self.chance:.4f})"
@@ -104,8 +96,6 @@ def beta_vae_score(
 
     Raises:
         ValueError: an unknown variant; no factor varies, or one that does has no value that two images share.
-
-    Source: Higgins et al., "beta-VAE" (ICLR 2017), section 3; Tokui & Sato (ICLR 2022), their code.
     """
     operation = "beta_vae_score"
     if isinstance(variant, str):
@@ -129,12 +119,14 @@ def beta_vae_score(
     tried = torch.bincount(test_factor, minlength=shared.n_factors)
     hit = torch.bincount(test_factor[right], minlength=shared.n_factors)
     return BetaVAEScore(
+        options=vars(variant).copy(),
+        factor_names=codes.factor_names,
+        latent_names=codes.latent_names,
         score=float(right.double().mean()),
         train_score=float(((train @ weights.T + offsets).argmax(1) == train_factor).double().mean()),
         chance=shared.chance,
-        by_factor=hit.double() / tried,
+        per_factor=hit.double() / tried,
         weights=weights,
-        variant=variant,
     )
 
 

@@ -1,7 +1,7 @@
 """The FactorVAE metric: which latent varies least where a factor is fixed, and does that name the factor?"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -10,6 +10,7 @@ from torch import Tensor
 from toolkit.core.devices import draw_permutation, resolve_generator
 from toolkit.core.errors import reject, require
 from toolkit.disentanglement.codes import GaussianCodes, PointCodes
+from toolkit.disentanglement.metrics.results import MetricResult
 from toolkit.disentanglement.metrics.shared_values import ImageCodes, SharedValues, with_images
 from toolkit.disentanglement.sources import AttackedCodes
 
@@ -46,41 +47,30 @@ FACTOR_VAE_VARIANTS = {
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FactorVAEScore:
+class FactorVAEScore(MetricResult):
     """The accuracy of a majority vote.
 
     Attributes:
-        score: share of new votes whose factor the table names.
-        train_score: the same for the votes that filled it.
+        train_score: the score of the votes that filled the table.
         chance: what guessing gives: 1 / number of factors that vary.
-        by_factor: share right among the new votes of each factor; NaN where there were none, as for a factor of one value.
+        per_factor: share right of the new votes of each factor; NaN where there were none, as for one of one value.
         votes: ``[latents, factors]``, the table: how often the latent varied least while the factor was fixed.
         majority: the factor that the table names for each latent.
         active: latents that vary enough to be in the vote.
-        variant: how it was computed.
     """
 
-    score: float
     train_score: float
     chance: float
-    by_factor: Float[Tensor, " factors"]
+    per_factor: Float[Tensor, " factors"]
     votes: Int64[Tensor, "latents factors"]
     majority: Int64[Tensor, " latents"]
     active: Bool[Tensor, " latents"]
-    variant: FactorVAEVariant
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "score": self.score,
-            "train_score": self.train_score,
-            "chance": self.chance,
-            "by_factor": self.by_factor.tolist(),
-            "votes": self.votes.tolist(),
-            "majority": self.majority.tolist(),
-            "active": self.active.tolist(),
-            "variant": vars(self.variant).copy(),
-        }
+    source: ClassVar[str] = (
+        "Kim and Mnih 2018, Disentangling by factorising (arXiv 1802.05983), section 5; variants as in "
+        "github.com/beam2d/disen, disen/evaluation/factor_vae.py, and in google-research/disentanglement_lib, "
+        "evaluation/metrics/factor_vae.py"
+    )
 
     def __repr__(self) -> str:
         active = int(self.active.sum())
@@ -113,8 +103,6 @@ def factor_vae_score(
 
     Raises:
         ValueError: an unknown variant; no factor varies, or one that does has no value that two images share.
-
-    Source: Kim & Mnih, "Disentangling by Factorising" (ICML 2018), section 5; Tokui & Sato (ICLR 2022), their code.
     """
     operation = "factor_vae_score"
     if isinstance(variant, str):
@@ -146,14 +134,16 @@ def factor_vae_score(
     right = majority[test_latent] == test_factor
     tried = torch.bincount(test_factor, minlength=n_factors)
     return FactorVAEScore(
+        options=vars(variant).copy(),
+        factor_names=codes.factor_names,
+        latent_names=codes.latent_names,
         score=float(right.double().mean()),
         train_score=float((majority[train_latent] == train_factor).double().mean()),
         chance=shared.chance,
-        by_factor=torch.bincount(test_factor[right], minlength=n_factors).double() / tried,
+        per_factor=torch.bincount(test_factor[right], minlength=n_factors).double() / tried,
         votes=votes,
         majority=majority,
         active=active,
-        variant=variant,
     )
 
 

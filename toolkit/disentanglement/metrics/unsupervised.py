@@ -9,6 +9,7 @@ from torch import Tensor
 
 from toolkit.core.errors import require
 from toolkit.disentanglement.codes import PointCodes
+from toolkit.disentanglement.metrics.histograms import discretise
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,7 @@ def mutual_information_between_latents(points: PointCodes, *, n_bins: int = 20) 
     Raises:
         ValueError: no bin.
     """
-    require(n_bins >= 1, "mutual_information_between_latents", "n_bins", ">= 1", n_bins)
-    labels = _bins(points, n_bins)
+    labels = discretise(points, n_bins=n_bins)
     n_latents, width = labels.shape[1], int(labels.max()) + 1
     if n_latents < 2:
         return float("nan")
@@ -156,19 +156,6 @@ def mutual_information_between_latents(points: PointCodes, *, n_bins: int = 20) 
     single = entropy.diagonal()  # a latent's bins and the same bins once more
     information = (single[:, None] + single - entropy).clamp(min=0)
     return float((information.sum() - information.diagonal().sum()) / (n_latents * (n_latents - 1)))
-
-
-def _bins(points: PointCodes, n_bins: int) -> Tensor:
-    labels = []
-    for part in points.points.split(list(points.groups), dim=1):
-        if part.shape[1] > 1:
-            labels.append(part.argmax(1))
-            continue
-        column = part[:, 0].double()
-        low, high = column.aminmax()
-        edges = torch.linspace(0, 1, n_bins + 1, dtype=torch.float64, device=column.device)[1:-1] * (high - low) + low
-        labels.append(torch.bucketize(column, edges, right=True))
-    return torch.stack(labels, 1)
 
 
 def _marginals(operation: str, covariance: Tensor, groups: tuple[int, ...]) -> Tensor:
