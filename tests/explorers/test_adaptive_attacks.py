@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.explorers.inside import words_outside
 from toolkit.experiments import Record
 from toolkit.experiments.environment import Environment
 from toolkit.experiments.records import SeedResult
@@ -95,3 +96,16 @@ def test_without_a_record_it_says_how_to_make_one():
     assert "python -m toolkit run adaptive-attacks" in view.text and view.error is None
     assert all(control.disabled for control in view.controls.values())
     assert "not recorded yet" in view.drawn.svg.to_string()
+
+
+def test_no_words_leave_the_picture():
+    view = explore_adaptive_attacks()  # of the record that comes along: its titles are longer
+    for blind in BLIND:
+        view.controls["blind"].value = blind
+        assert words_outside(view.drawn.svg) == []
+
+
+def test_those_that_the_title_counts_stand_out():
+    picture = draw(compare(made_up(VALUES), "on public networks", 16)).to_string()
+    bold = [name for name in NAMES.values() if f'font-weight="bold" xml:space="preserve">{name}' in picture]
+    assert bold == ["logit-guided denoiser"] and "1 of 2 defences" in picture

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.explorers.inside import words_outside
 from toolkit.adversarial.attacks.gradient import BIM
 from toolkit.adversarial.denoiser import Denoiser
 from toolkit.adversarial.models import classifier
@@ -141,3 +142,8 @@ def test_the_shipped_denoisers_make_the_point():
     assert errors[1, 0] < errors[2, 0] and errors[2, -1] < errors[1, -1] < errors[0, -1]
     assert errors[0, -1] / errors[0, 0] > 2 > errors[2, -1] / errors[2, 0]
     assert "Closer pixels, worse logits" in view.drawn.svg.to_string()
+    for attack in ATTACKS:
+        view.controls["attack"].value, view.controls["epsilon"].value = attack, MOST
+        for number in range(1, denoising.N_IMAGES + 1):
+            view.controls["number"].value = number
+            assert words_outside(view.drawn.svg) == []

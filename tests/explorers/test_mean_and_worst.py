@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, rankdata
 
+from tests.explorers.inside import words_outside
 from tests.explorers.made_tournaments import made_record
 from toolkit.adversarial.competition import Leaderboard, Standing
 from toolkit.experiments.adversarial_published import published_tables
@@ -95,7 +96,7 @@ def test_no_title_of_a_shown_table_is_cut():
     view = explore_mean_and_worst()
     for title in boards():
         view.controls["title"].value = title
-        assert not texts(view.drawn.svg)[0].endswith("…")
+        assert not texts(view.drawn.svg)[0].endswith("…") and words_outside(view.drawn.svg) == []
 
 
 # --- what attacks cost

@@ -133,7 +133,7 @@ def draw(found: Adaptive) -> Svg:
     for look, words in (
         (_CLEAN, "no attack"),
         (_BLIND, f"attack {found.blind}"),
-        (_KNOWN, "attack through the defence"),
+        (_KNOWN, "through the defence"),
     ):
         draw_marker(picture, x + 6, 46, look)
         picture.text(x + 16, 50, words, size=12.5, fill=look.color, bold=True)
@@ -147,14 +147,15 @@ def draw(found: Adaptive) -> Svg:
     picture.text((left + _WIDTH - 62) / 2, bottom + 36, "accuracy (%)", size=12.5, anchor="middle")
     for number, row in enumerate(found.rows):
         y = _TOP + _ROW * number + 4
-        picture.text(left - 14, y + 4, row.title, size=12.5, anchor="end", bold=row.collapses)
+        strong = row.collapses and row.name != BESIDE  # those that the title counts
+        picture.text(left - 14, y + 4, row.title, size=12.5, anchor="end", bold=strong)
         a, b = to_x(100 * row.blind), to_x(100 * row.known)
         picture.line(a, y, b, y, stroke=style.VERMILION if row.collapses else "#b0b0b0", stroke_width=2)
         for value, look in ((row.clean, _CLEAN), (row.blind, _BLIND), (row.known, _KNOWN)):
             draw_marker(picture, to_x(100 * value), y, look)
         points = round(100 * (row.known - row.blind))
         change = f"{points:+d}".replace("-", "−") if points else "0"
-        picture.text(_WIDTH - 14, y + 4, change, size=12.5, anchor="end", bold=row.collapses)
+        picture.text(_WIDTH - 14, y + 4, change, size=12.5, anchor="end", bold=strong)
     picture.text(_WIDTH - 14, _TOP - 14, "change", size=12, anchor="end", fill=style.GREY)
     return picture
 

@@ -165,7 +165,7 @@ def draw(found: Denoising) -> Svg:
     picture = Svg(_WIDTH, _HEIGHT)
     picture.text(14, 24, shorten(_finding(found), _WIDTH - 24, 14, bold=True), size=14, bold=True)
     stages, index = found.stages, found.number - 1
-    step = (_WIDTH - 28 - 4 * _SIDE) / 3 + _SIDE
+    step = (_WIDTH - 28) / 4  # the words below may be wider than the picture
     chances = stages.logits[:, index].softmax(1)
     for place, name in enumerate(STAGES):
         x, said = 14 + step * place, int(chances[place].argmax())
