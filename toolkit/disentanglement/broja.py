@@ -23,6 +23,8 @@ _SMALLEST = 1e-17
 
 _FIRST_BARRIER = 0.2
 
+_RIDGE = 4e-15
+
 _CHUNK = 2**21
 """Most numbers in one array."""
 
@@ -118,7 +120,9 @@ class _Tables:
         share = second / np.where(target > 0, target, 1.0)[..., None]
         self.independent = (first[..., :, None] * share[..., None, :]).reshape(n, n_target, -1)
         self.on = self.independent > 0
-        self.pair_on = self.on.any(1)
+        # A 1 where nothing can be: added to what is divided by, or under a logarithm.
+        self.off = np.where(self.on, 0.0, 1.0)
+        self.off_pair = np.where(self.on.any(1), 0.0, 1.0)
         self.off_margin = np.where(self.margins > 0, 0.0, 1.0)
         # Moving all of λ up and all of μ down changes nothing: the direction in which the system is singular.
         self.free = np.where(np.arange(n_first + n_second) < n_first, 1.0, -1.0) * (self.margins > 0)
@@ -150,34 +154,31 @@ def _minimise(p: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray, 
     multiplier = np.zeros_like(tables.margins)
     barrier = np.full(n, _FIRST_BARRIER)
     for step in range(_MOST_STEPS + 1):
-        pair = q.sum(1)
-        # Cells that must be zero get a 1 wherever they are divided by or under a logarithm.
-        q_safe = np.where(tables.on, q, 1.0)
-        gradient = np.log(q_safe / np.where(tables.on, pair[:, None], 1.0))
         complementarity = (q * slack).sum((1, 2))
         if step == _MOST_STEPS or (complementarity <= 10 * tolerance).any():
-            objective = (q * gradient).sum((1, 2))
+            feasible = _with_margins(tables, q)
+            objective = _negative_entropy(tables, feasible)
             gap = np.abs(objective - _dual_bound(tables, multiplier @ incidence.T, multiplier))
-            # What rounding in the margins of q can be worth.
-            gap += np.abs(multiplier * (q @ incidence - tables.margins)).sum((1, 2))
+            # What rounding in the margins can be worth.
+            gap += np.abs(multiplier * (feasible @ incidence - tables.margins)).sum((1, 2))
             done = (gap <= tolerance) | (step == _MOST_STEPS)
             rows = open_rows[done]
-            found[rows], gaps[rows], n_steps[rows] = q[done], gap[done], step
+            found[rows], gaps[rows], n_steps[rows] = feasible[done], gap[done], step
             information[rows] = (tables.target_entropy + objective)[done]
             if done.all():
                 break
             if done.any():
                 keep = ~done
                 tables.take(keep)
-                open_rows, q, q_safe, pair = open_rows[keep], q[keep], q_safe[keep], pair[keep]
-                slack, multiplier, gradient = slack[keep], multiplier[keep], gradient[keep]
+                open_rows, q, slack, multiplier = open_rows[keep], q[keep], slack[keep], multiplier[keep]
                 barrier, complementarity = barrier[keep], complementarity[keep]
+        q_safe = q + tables.off
+        gradient = np.log(q_safe / (q.sum(1) + tables.off_pair)[:, None])
         push = (barrier * complementarity)[:, None, None] * tables.independent / q_safe
         change, multiplier_change = _newton(tables, incidence, q, slack, multiplier, gradient - push)
         slack_change = push - slack - slack / q_safe * change
-        slack_safe = np.where(tables.on, slack, 1.0)
-        shrink = np.maximum(-change / q_safe, -slack_change / slack_safe).max((1, 2))
-        length = 1.0 / np.maximum(1.0, shrink / 0.99)
+        shrink = np.minimum(change / q_safe, slack_change / (slack + tables.off)).min((1, 2))
+        length = 1.0 / np.maximum(1.0, shrink / -0.99)
         barrier = np.clip((1.0 - length) ** 2, 0.01, 0.1)
         along = length[:, None, None]
         q = q + along * change
@@ -194,17 +195,17 @@ def _newton(
     The Hessian is diagonal but for ``−1 / q(a, b)`` between the tables. With u the change of q(a, b) over q(a, b), the
     diagonal and the margins are eliminated first, and what is left for u is a sum of positive parts: nothing cancels.
     """
-    residual = np.where(tables.on, force - multiplier @ incidence.T, 0.0)
+    residual = force - multiplier @ incidence.T
     inverse = q / (1.0 + slack)
-    pair_inverse = (inverse * slack).sum(1) + ~tables.pair_on
     system = incidence.T @ (inverse[..., None] * incidence)
     # Scaled to a unit diagonal; rows of values that do not occur with this y become rows of the identity.
-    scale = np.sqrt(np.diagonal(system, axis1=-2, axis2=-1) + tables.off_margin)
+    scale = np.sqrt(inverse @ incidence + tables.off_margin)
     free = tables.free * scale
     free /= np.sqrt((free * free).sum(-1, keepdims=True)) + 1e-300
     scales = scale[..., :, None] * scale[..., None, :]
     system = system / scales + free[..., :, None] * free[..., None, :]
-    _add_to_diagonal(system, tables.off_margin)
+    # The ridge keeps a table that all but falls apart into blocks solvable; the next step corrects what it misses.
+    _add_to_diagonal(system, tables.off_margin + _RIDGE)
     margin_inverse = np.linalg.inv(system) / scales
 
     weighted = inverse * residual
@@ -214,10 +215,11 @@ def _newton(
     coupling *= inverse[..., :, None]
     coupling *= inverse[..., None, :]
     coupled = coupling.sum(1)
-    _add_to_diagonal(coupled, pair_inverse)
-    root = np.sqrt(np.diagonal(coupled, axis1=-2, axis2=-1))
+    _add_to_diagonal(coupled, (inverse * slack).sum(1) + tables.off_pair)
+    root = np.sqrt(_diagonal(coupled))
     right = (inverse * (from_margins @ incidence.T) - weighted).sum(1)
     scaled = coupled / (root[:, :, None] * root[:, None, :])
+    _add_to_diagonal(scaled, _RIDGE)
     pair_change = np.linalg.solve(scaled, (right / root)[..., None])[..., 0] / root
 
     pushed = inverse * pair_change[:, None]
@@ -226,16 +228,35 @@ def _newton(
     return change, multiplier_change
 
 
-def _add_to_diagonal(matrices: np.ndarray, values: np.ndarray) -> None:
-    places = np.arange(matrices.shape[-1])
-    matrices[..., places, places] += values
+def _with_margins(tables: _Tables, q: np.ndarray) -> np.ndarray:
+    """Scale rows and columns until the sums, which Newton steps keep up to rounding, are those of the margins."""
+    cells = q.reshape(*q.shape[:2], tables.n_first, tables.n_second)
+    first, second = tables.margins[..., : tables.n_first], tables.margins[..., tables.n_first :]
+    for _ in range(2):
+        cells = cells * (first / np.where(first > 0, cells.sum(-1), 1.0))[..., :, None]
+        cells = cells * (second / np.where(second > 0, cells.sum(-2), 1.0))[..., None, :]
+    return cells.reshape(q.shape)
+
+
+def _negative_entropy(tables: _Tables, q: np.ndarray) -> np.ndarray:
+    """Return −H(Y | A, B)."""
+    return (q * np.log((q + tables.off) / (q.sum(1) + tables.off_pair)[:, None])).sum((1, 2))
+
+
+def _add_to_diagonal(matrices: np.ndarray, values: np.ndarray | float) -> None:
+    _diagonal(matrices)[...] += values
+
+
+def _diagonal(matrices: np.ndarray) -> np.ndarray:
+    """Return the diagonals as a view that can be written to."""
+    return np.einsum("...ii->...i", matrices)
 
 
 def _dual_bound(tables: _Tables, sums: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
     """Return a lower bound of the objective −H(Y | A, B), from multipliers shifted until they are feasible."""
     inside = np.where(tables.on, np.exp(np.minimum(sums, 500.0)), 0.0).sum(1)
     # A pair whose every exponential underflows is feasible with room to spare; it just must not make a −∞.
-    level = np.where(tables.pair_on, np.log(np.maximum(inside, 1e-300)), -np.inf)
+    level = np.where(tables.off_pair == 0, np.log(np.maximum(inside, 1e-300)), -np.inf)
     level = level.reshape(-1, tables.n_first, tables.n_second)
     masses = tables.margins.sum(1)
     first = level.max(2)
