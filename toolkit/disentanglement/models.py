@@ -135,7 +135,7 @@ class VAE(nn.Module):
         drawn = [_draw_category(log_prob, generator, temperature) for log_prob in posterior.categorical_log_prob]
         return torch.cat([real, *drawn], 1)
 
-    def pixels(self, images: Shaped[Tensor, "images *pixels"]) -> Float[Tensor, "images *pixels"]:
+    def pixels(self, images: Shaped[Tensor, "images *given"]) -> Float[Tensor, "images *pixels"]:
         """Return images as floats in [0, 1] of the model's type, on its device, in the shape that the encoder takes.
 
         Raises:
@@ -145,7 +145,7 @@ class VAE(nn.Module):
         return self.unchecked_pixels(self.checked_images("VAE.pixels", images))
 
     def checked_images(
-        self, operation: str, images: Shaped[Tensor, "images *pixels"]
+        self, operation: str, images: Shaped[Tensor, "images *given"]
     ) -> Shaped[Tensor, "images *pixels"]:
         """Return the images in the shape that the encoder takes, otherwise as they are, or complain.
 

@@ -17,7 +17,7 @@ class TrainingSettings:
 
     Attributes:
         data_set: "dsprites" or "3dshapes".
-        objective: its coefficients by name.
+        objective: the arguments of its class.
         learning_rate: of Adam.
         betas: of Adam.
         batch_size: images in a batch.
@@ -30,7 +30,7 @@ class TrainingSettings:
     """
 
     data_set: DataSet
-    objective: dict[str, float]
+    objective: dict[str, float | str]
     learning_rate: float
     batch_size: int
     n_steps: int
@@ -63,22 +63,29 @@ class TrainingSettings:
         return asdict(self)
 
 
-def _authors(data_set: DataSet, objective: dict[str, float], learning_rate: float, **others: Any) -> TrainingSettings:
+def _authors(
+    data_set: DataSet, objective: dict[str, float | str], learning_rate: float, **others: Any
+) -> TrainingSettings:
     """Return settings of the authors: where nothing else is said, 300 000 or 500 000 steps in batches of 64."""
     n_steps = 300_000 if data_set == "dsprites" else 500_000
     given: dict[str, Any] = {"batch_size": 64, "n_steps": n_steps, "source": AUTHORS} | others
     return TrainingSettings(data_set, objective, learning_rate, **given)
 
 
-def _library(**objective: float) -> tuple[TrainingSettings, ...]:
+def _library(**objective: float | str) -> tuple[TrainingSettings, ...]:
     """Return settings of the library, the same for both data sets; it varies the coefficients."""
     return tuple(
         TrainingSettings(data_set, objective, 1e-4, 64, 300_000, LIBRARY, n_latents=10) for data_set in DATA_SETS
     )
 
 
-_SPLIT = {"alpha": 1.0, "gamma": 1.0}
-_JOINT: dict[str, float] = {"gamma": 150.0, "temperature": 0.67, "real_capacity": 40.0, "categorical_capacity": 1.1}
+_SPLIT: dict[str, float | str] = {"alpha": 1.0, "gamma": 1.0}
+_JOINT: dict[str, float | str] = {
+    "gamma": 150.0,
+    "temperature": 0.67,
+    "real_capacity": 40.0,
+    "categorical_capacity": 1.1,
+}
 _JOINT |= {"capacity_steps": 300_000}
 _ADVERSARY: dict[str, Any] = {"betas": (0.9, 0.999), "discriminator_betas": (0.5, 0.9)}
 SETTINGS: dict[str, tuple[TrainingSettings, ...]] = {
@@ -99,8 +106,8 @@ SETTINGS: dict[str, tuple[TrainingSettings, ...]] = {
         _authors("3dshapes", _JOINT, 1e-4, categories=4),
     ),
     "AnnealedVAE": _library(gamma=1000.0, maximum=25.0, capacity_steps=100_000),
-    "DIPVAE I": _library(off_diagonal=10.0, diagonal=100.0),
-    "DIPVAE II": _library(off_diagonal=10.0, diagonal=10.0),
+    "DIPVAE I": _library(form="I", off_diagonal=10.0, diagonal=100.0),
+    "DIPVAE II": _library(form="II", off_diagonal=10.0, diagonal=10.0),
 }
 
 
