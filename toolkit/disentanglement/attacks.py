@@ -193,7 +193,8 @@ class Mixing:
             still = draws.real.new_zeros(len(draws), dtype=torch.float64)
             if self.alpha == 1:
                 total = _view(codes, draws, torch.ones_like(one[0]), still, 0.0)
-                alone, joint = Latents((), (total,)), Latents(beside, (total,))
+                joint = Latents(beside, (total,))
+                alone = Latents((), (total,)) if beside else joint
                 rest = [Latents(tuple(k for k in beside if k != left_out), (total,)) for left_out in beside]
                 single = [*[alone] * n, *clean.single[n:]]
                 return SourceTable(tuple(single), (*[joint] * n, *rest), joint)

@@ -25,7 +25,7 @@ _ELEMENTS = 2**20
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class EntropyDifferences:
+class EntropyInformations:
     """Informations in nats, estimated as H(z_S) − H(z_S | y_k); noise may take them below 0 or above H(y_k).
 
     ``profile`` and what else takes ``Informations`` reads these fields, too.
@@ -50,7 +50,7 @@ class EntropyDifferences:
 
     def __repr__(self) -> str:
         shape = "{} latents, {} factors".format(*self.single.shape)
-        return f"EntropyDifferences({shape}, {self.n_samples:,} samples, {self.n_densities:,} densities)"
+        return f"EntropyInformations({shape}, {self.n_samples:,} samples, {self.n_densities:,} densities)"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tables as lists, ready for JSON."""
@@ -59,12 +59,12 @@ class EntropyDifferences:
         return {**tables, "standard_errors": errors, "n_samples": self.n_samples, "n_densities": self.n_densities}
 
 
-def entropy_differences(
+def entropy_informations(
     codes: GaussianCodes | EntangledCodes,
     *,
     n_samples: int = 10_000,
     generator: torch.Generator | None = None,
-) -> EntropyDifferences:
+) -> EntropyInformations:
     """Estimate all informations as the authors of the paper do.
 
     Each is H(z_S) minus the mean over v of H(z_S | y_k = v); an entropy is the mean of −log q(z_S) at points drawn from
@@ -83,7 +83,7 @@ def entropy_differences(
     Raises:
         ValueError: the grid is not complete, or the attacked code has no density.
     """
-    operation = "entropy_differences"
+    operation = "entropy_informations"
     require(n_samples >= 1, operation, "n_samples", ">= 1", n_samples)
     require(codes.complete, operation, "codes", "a complete grid of factors", f"{codes!r}, which is not")
     generator = resolve_generator(generator)
@@ -107,7 +107,7 @@ def entropy_differences(
         tables[kind], errors[kind] = information, uncertainty.sqrt()
     entropy = torch.tensor([math.log(size) for size in codes.factor_sizes], dtype=torch.float64, device=every.device)
     tables["joint"], errors["joint"] = tables["joint"][0], errors["joint"][0]
-    return EntropyDifferences(
+    return EntropyInformations(
         **tables, entropy=entropy, standard_errors=errors, n_samples=least, n_densities=n_densities
     )
 
