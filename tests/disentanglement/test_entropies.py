@@ -112,10 +112,7 @@ def test_both_estimators_agree(attack):
 
 def test_it_is_much_noisier_than_posteriors():
     codes = synthetic_codes((3, 4, 5))
-    ours = torch.tensor(
-        [profile(informations(codes, n_samples=60, generator=generator(s))).unibound for s in range(20)]
-    )
-    theirs = []
+    ours, theirs = [], []
     for seed in range(20):
         ours.append(profile(informations(codes, n_samples=60, generator=generator(seed))).unibound)
         found = entropy_informations(codes, generator=generator(seed))
