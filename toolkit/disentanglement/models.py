@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Shaped
@@ -15,6 +16,7 @@ from toolkit.disentanglement.codes import Posterior
 
 # Below this a standard deviation gives densities whose gradients overflow in single precision.
 SMALLEST_STANDARD_DEVIATION = 1e-8
+Inference = Literal["encoder", "decoder"]
 
 
 class VAE(nn.Module):
@@ -34,6 +36,9 @@ class VAE(nn.Module):
         categories: how many categories each categorical latent has; the other latents are real.
         white: the value of a white pixel in images of unsigned bytes: 255, or 1 for masks of 0 and 1 such as
             ``sprites.render`` draws.
+        inference: what says which category an image has: the "encoder", with a probability for each; or the "decoder",
+            by the category that explains the image best where the real latents are at their means, with certainty
+            (CascadeVAE; one categorical latent).
         generator: draws the weights of the head.
 
     Attributes:
@@ -54,15 +59,19 @@ class VAE(nn.Module):
         n_latents: int = 6,
         categories: int | Sequence[int] | None = None,
         white: int = 255,
+        inference: Inference = "encoder",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.image_shape = _checked_shape("VAE", image_shape)
         self.n_real, self.categories = _split_latents("VAE", n_latents, categories)
         require(white in (1, 255), "VAE", "white", "1 or 255", white)
-        self.n_latents, self.white = n_latents, white
+        decided = inference == "decoder" and len(self.categories) == 1
+        expected = "'encoder', or 'decoder' with one categorical latent"
+        require(decided or inference == "encoder", "VAE", "inference", expected, repr(inference))
+        self.n_latents, self.white, self.inference = n_latents, white, inference
         self.encoder, self.decoder = encoder, decoder
-        self.head = _linear(n_features, 2 * self.n_real + sum(self.categories))
+        self.head = _linear(n_features, 2 * self.n_real + (0 if decided else sum(self.categories)))
         draw_weights(self.head, resolve_generator(generator))
 
     @property
@@ -92,9 +101,32 @@ class VAE(nn.Module):
 
     def posterior_of_pixels(self, pixels: Float[Tensor, "images *pixels"]) -> Posterior:
         """Return q(z | x) of what :meth:`pixels` gave; nothing is checked."""
-        mean, scale, *logits = self.head(self.encoder(pixels)).split([self.n_real, self.n_real, *self.categories], 1)
-        deviation = functional.softplus(scale).clamp_min(SMALLEST_STANDARD_DEVIATION)
-        return Posterior(mean, deviation, tuple(functional.log_softmax(each, 1) for each in logits))
+        if self.inference == "decoder":
+            real = self.real_posterior(self.head(self.encoder(pixels)))
+            best = self.category_costs(pixels, real.mean).argmin(1)
+            certain = functional.one_hot(best, self.categories[0]).to(pixels)
+            return Posterior(real.mean, real.standard_deviation, (certain.log(),))
+        outputs, *logits = self.head(self.encoder(pixels)).split([2 * self.n_real, *self.categories], 1)
+        real = self.real_posterior(outputs)
+        log_prob = tuple(functional.log_softmax(each, 1) for each in logits)
+        return Posterior(real.mean, real.standard_deviation, log_prob)
+
+    def real_posterior(self, outputs: Float[Tensor, "images outputs"]) -> Posterior:
+        """Return the posterior of the real latents from what the head gave for them."""
+        mean, scale = outputs.split(self.n_real, 1)
+        return Posterior(mean, functional.softplus(scale).clamp_min(SMALLEST_STANDARD_DEVIATION))
+
+    @torch.no_grad()
+    def category_costs(
+        self, pixels: Float[Tensor, "images *pixels"], real: Float[Tensor, "images real"]
+    ) -> Float[Tensor, "images categories"]:
+        """Return −log p(x | z, c) of each image for each category c of the only categorical latent."""
+        columns = []
+        for one_hot in torch.eye(self.categories[0], dtype=real.dtype, device=real.device):
+            logits = self.decode(torch.cat([real, one_hot.expand(len(real), -1)], 1))
+            cost = functional.binary_cross_entropy_with_logits(logits, pixels, reduction="none")
+            columns.append(cost.flatten(1).sum(1))
+        return torch.stack(columns, 1)
 
     def decode(self, codes: Float[Tensor, "images columns"]) -> Float[Tensor, "images *pixels"]:
         """Return the logits of the pixels.
@@ -223,6 +255,7 @@ def convolutional_vae(
     categories: int | Sequence[int] | None = None,
     *,
     white: int = 255,
+    inference: Inference = "encoder",
     generator: torch.Generator | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
@@ -240,6 +273,7 @@ def convolutional_vae(
         n_latents: number of latents, categorical ones included: 6 in the paper.
         categories: of the categorical latent, or of several; JointVAE has one of 3 (dSprites) or 4 (3dshapes).
         white: see :class:`VAE`.
+        inference: see :class:`VAE`.
         generator: draws the weights as torch's layers do, on the CPU, so that they are the same for every device.
         dtype: of the weights; default: torch's.
         device: default: the best there is.
@@ -274,6 +308,7 @@ def convolutional_vae(
         n_latents=n_latents,
         categories=sizes,
         white=white,
+        inference=inference,
         generator=generator,
     )
     draw_weights(network, generator)
@@ -287,6 +322,7 @@ def multilayer_vae(
     *,
     hidden: Sequence[int] = (256, 256),
     white: int = 255,
+    inference: Inference = "encoder",
     generator: torch.Generator | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
@@ -301,6 +337,7 @@ def multilayer_vae(
         categories: of the categorical latent, or of several.
         hidden: units of the encoder's hidden layers, at least one.
         white: see :class:`VAE`.
+        inference: see :class:`VAE`.
         generator: draws the weights as torch's layers do, on the CPU, so that they are the same for every device.
         dtype: of the weights; default: torch's.
         device: default: the best there is.
@@ -330,6 +367,7 @@ def multilayer_vae(
         n_latents=n_latents,
         categories=sizes,
         white=white,
+        inference=inference,
         generator=generator,
     )
     draw_weights(network, generator)

@@ -135,7 +135,7 @@ def train_vae(
 
     def step(index: int) -> Metrics:
         pixels = source.pixels(batches.next(where))
-        batch = reconstruct(model, pixels, generator=generator, temperature=getattr(objective, "temperature", 0.67))
+        batch = _own_or_plain(objective, model, pixels, generator, index)
         frozen = None if adversary is None else adversary.frozen
         found = objective(batch, n_data=source.n, step=index, discriminator=frozen)
         adam.zero_grad()
@@ -206,6 +206,18 @@ def reconstruct(
     posterior = model.posterior_of_pixels(pixels)
     codes = model.reparameterize(posterior, generator=generator, temperature=temperature)
     return Reconstruction(pixels, posterior, codes, model.decode(codes))
+
+
+def _own_or_plain(
+    objective: Objective, model: VAE, pixels: Tensor, generator: torch.Generator, step: int
+) -> Reconstruction:
+    """Let objectives that draw codes in their own way, such as CascadeVAE, do so."""
+    if hasattr(objective, "reconstruct"):
+        return objective.reconstruct(model, pixels, generator=generator, step=step)
+    expected = "'encoder' with this objective"
+    require(model.inference == "encoder", "train_vae", "model", f"inference={expected}", repr(model.inference))
+    temperature = getattr(objective, "temperature", 0.67)
+    return reconstruct(model, pixels, generator=generator, temperature=temperature)
 
 
 def describe_objective(objective: Objective) -> dict[str, Any]:
