@@ -178,10 +178,11 @@ def draw(ranked: Ranked) -> Svg:
     for number, name in enumerate(column_names):
         picture.text(left + wide * (number + 0.5) + 4, top - 8, name, size=_NAME, rotate=_SLANT)
     low, high = _colour_range(ranked.percent)
+    shades = matplotlib.colormaps[style.SEQUENTIAL]((values - low) / (high - low))
     for (row, column), value in np.ndenumerate(values):
         pale = not (ranked.opponents_counted[column if defended else row])
         box = (left + wide * column, top + tall * row, wide, tall)
-        _cell(picture, box, (float(value) - low) / (high - low), f"{value:.0f}", pale)
+        _cell(picture, box, shades[row, column], f"{value:.0f}", pale)
     for entrant, opponent in enumerate(ranked.worst_opponent):
         if opponent is not None:
             row, column = (entrant, opponent) if defended else (opponent, entrant)
@@ -207,11 +208,12 @@ def _colour_range(percent: Float[np.ndarray, "entrants opponents"]) -> tuple[flo
     return float(min(low, high - 30)), float(high)
 
 
-def _cell(picture: Svg, box: tuple[float, float, float, float], share: float, text: str, pale: bool) -> None:
-    shade = matplotlib.colormaps[style.SEQUENTIAL](share)
+def _cell(
+    picture: Svg, box: tuple[float, float, float, float], shade: Float[np.ndarray, "4"], text: str, pale: bool
+) -> None:
     x, y, wide, tall = box
     dark = 0.2126 * shade[0] + 0.7152 * shade[1] + 0.0722 * shade[2] < 0.5
-    colour = matplotlib.colors.to_hex(shade)
+    colour = matplotlib.colors.to_hex(shade.tolist())
     picture.rectangle(x, y, wide, tall, fill=colour, stroke="#ffffff", opacity=0.3 if pale else 1.0)
     ink = "#ffffff" if dark and not pale else style.INK
     picture.text(x + wide / 2, y + tall / 2 + 4.5, text, size=12.5, anchor="middle", fill=ink)
