@@ -11,7 +11,7 @@ from toolkit.datasets import sprites
 from toolkit.disentanglement import losses
 from toolkit.disentanglement.models import VAE, convolutional_vae, multilayer_vae
 from toolkit.disentanglement.objectives import DIPVAE, AnnealedVAE, BetaTCVAE, BetaVAE, FactorVAE, JointVAE
-from toolkit.disentanglement.training import reconstruct, train_vae
+from toolkit.disentanglement.training import evidence_bound, reconstruct, train_vae
 
 GRID = sprites.GRID.subgrid(scale=2, orientation=2, position_x=4, position_y=4)
 IMAGES = sprites.render(GRID.indices(device="cpu"), grid=GRID, image_size=16)
@@ -263,3 +263,25 @@ def test_masks_for_a_model_of_bytes_are_refused_because_they_would_be_nearly_bla
 def test_an_objective_that_does_not_fit_the_latents_is_refused():
     with pytest.raises(ValueError, match="real latents only"):
         train_vae(small(JointVAE()), BetaTCVAE(), IMAGES, n_steps=1)
+
+
+@pytest.mark.parametrize("categories", [None, 3])
+def test_the_bound_of_all_images_is_the_mean_over_images_one_by_one(categories):
+    model = multilayer_vae((16, 16), 3, categories, hidden=(5,), white=1, generator=generator(), device="cpu").double()
+    found = evidence_bound(model, IMAGES, batch_size=1, generator=generator(1))
+    draw, terms = generator(1), []
+    for image in IMAGES:
+        posterior = model(image[None])
+        logits = model.decode(model.reparameterize(posterior, generator=draw, temperature=0))
+        reconstruction = losses.bernoulli_reconstruction(logits, image[None].double())
+        real, categorical = losses.posterior_kl(posterior)
+        terms.append(
+            [float(reconstruction.detach()), float((real if categorical is None else real + categorical).detach())]
+        )
+    expected = torch.tensor(terms, dtype=torch.float64).mean(0)
+    assert [found.reconstruction, found.kl] == pytest.approx(expected.tolist(), rel=1e-12)
+    assert found.elbo == pytest.approx(-float(expected.sum()))
+    whole = evidence_bound(model, GRID, render=partial(sprites.render, image_size=16), generator=generator(1))
+    assert whole.kl == pytest.approx(found.kl, rel=1e-9)
+    assert whole.to_dict()["n_images"] == len(IMAGES)
+    assert model.training

@@ -20,7 +20,7 @@ from toolkit.core.training import train
 from toolkit.datasets.factors import FactorGrid
 from toolkit.disentanglement.losses import discriminator_loss, permute_columns
 from toolkit.disentanglement.models import VAE, Discriminator
-from toolkit.disentanglement.objectives import Discriminate, FactorVAE, Objective, Reconstruction
+from toolkit.disentanglement.objectives import BetaVAE, Discriminate, FactorVAE, Objective, Reconstruction
 
 Metrics = Mapping[str, Any]
 
@@ -186,6 +186,69 @@ def train_vae(
         model.eval()
         adam.zero_grad()
     return VAETraining(model, objective, history, None if adversary is None else adversary.discriminator)
+
+
+@dataclass(frozen=True)
+class EvidenceBound:
+    """The evidence lower bound of a model on a whole data set, in nats an image.
+
+    Attributes:
+        reconstruction: mean of −log p(x | z), z drawn from q(z | x).
+        kl: mean of KL(q(z | x) ‖ p(z)).
+        n_images: how many there are.
+    """
+
+    reconstruction: float
+    kl: float
+    n_images: int
+
+    @property
+    def elbo(self) -> float:
+        """The bound, −reconstruction − kl."""
+        return -self.reconstruction - self.kl
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the fields and the bound."""
+        return {**asdict(self), "elbo": self.elbo}
+
+
+@torch.no_grad()
+def evidence_bound(
+    model: VAE,
+    images: Shaped[Tensor, "n *pixels"] | FactorGrid,
+    *,
+    render: Callable[..., Tensor] | None = None,
+    batch_size: int = 1024,
+    generator: torch.Generator | None = None,
+) -> EvidenceBound:
+    """Return the evidence lower bound on all images, with one code each; categories are drawn strictly.
+
+    Args:
+        model: where it is; in evaluation mode meanwhile.
+        images: as :func:`train_vae` takes them.
+        render: with a grid, as there.
+        batch_size: images at once.
+        generator: draws the codes.
+
+    Raises:
+        ValueError: images that do not fit the model.
+    """
+    operation = "evidence_bound"
+    require(batch_size >= 1, operation, "batch_size", ">= 1", batch_size)
+    where = resolve_device(like=model)
+    source, generator = _Images(operation, model, images, render, where), resolve_generator(generator)
+    sums = torch.zeros(2, dtype=torch.float64, device=where)
+    training = model.training
+    model.eval()
+    try:
+        for chosen in torch.arange(source.n, device=where).split(batch_size):
+            batch = reconstruct(model, source.pixels(chosen), generator=generator, temperature=0)
+            found = BetaVAE(1.0)(batch)
+            sums += torch.stack([found.reconstruction.double().sum(), found.kl.double().sum()])
+    finally:
+        model.train(training)
+    reconstruction, kl = (sums / source.n).tolist()
+    return EvidenceBound(reconstruction, kl, source.n)
 
 
 def reconstruct(
