@@ -11,6 +11,7 @@ from torch import Tensor
 from toolkit.core.errors import require
 from toolkit.disentanglement.codes import PointCodes
 from toolkit.disentanglement.metrics.held_out import Split, split_points
+from toolkit.disentanglement.metrics.line_machines import fit_line_machines
 from toolkit.disentanglement.metrics.results import MetricResult, check_choice, checked_points
 
 PREDICTIONS = ("accuracy", "r_squared")
@@ -52,8 +53,9 @@ def sap(
     Args:
         codes: the points, of at least two latents.
         prediction: ``"accuracy"``: on points held out, of a linear support vector machine (squared hinge, one value
-            against the rest, classes balanced). ``"r_squared"``: share of the variance of the factor's index that a
-            least-squares line on the latent explains, on all points; for factors whose values are ordered.
+            against the rest, its points balanced against all), as ``sklearn.svm.LinearSVC`` but to the exact minimum.
+            ``"r_squared"``: share of the variance of the factor's index that a least-squares line on the latent
+            explains, on all points; for factors whose values are ordered.
         regularisation: the machine's ``C``; 0.01 in disentanglement_lib.
         standardise: divide each column by its standard deviation first, so that the score does not depend on the
             latents' units. disentanglement_lib does not.
@@ -92,16 +94,21 @@ def sap(
 
 
 def _accuracies(split: Split, regularisation: float) -> Float64[Tensor, "latents factors"]:
-    from sklearn.svm import LinearSVC
-
     found = np.empty((len(split.columns), split.train_factors.shape[1]))
     for latent, columns in enumerate(split.columns):
         for factor, (truth, held_out) in enumerate(zip(split.train_factors.T, split.test_factors.T, strict=True)):
-            # The primal has as many unknowns as a latent has columns, and needs no random numbers.
-            machine = LinearSVC(C=regularisation, class_weight="balanced", dual=False)
-            predicted = machine.fit(split.train[:, columns], truth).predict(split.test[:, columns])
+            predicted = _predicted(split.train[:, columns], truth, split.test[:, columns], regularisation)
             found[latent, factor] = (predicted == held_out).mean()
     return torch.from_numpy(found)
+
+
+def _predicted(train: np.ndarray, truth: np.ndarray, test: np.ndarray, regularisation: float) -> np.ndarray:
+    if train.shape[1] == 1:
+        return fit_line_machines(train[:, 0], truth, regularisation).predict(test[:, 0])
+    from sklearn.svm import LinearSVC
+
+    # The primal has as many unknowns as the latent has columns, and needs no random numbers.
+    return LinearSVC(C=regularisation, class_weight="balanced", dual=False).fit(train, truth).predict(test)
 
 
 def _r_squared(codes: PointCodes) -> Float64[Tensor, "latents factors"]:
