@@ -10,9 +10,10 @@ import torch
 
 from toolkit.core.devices import draw_integers, resolve_generator
 from toolkit.core.errors import reject, require
+from toolkit.disentanglement.bootstrap import bootstrap
 from toolkit.disentanglement.codes import GaussianCodes, PointCodes
 from toolkit.disentanglement.evaluation_inputs import Scorable, as_codes, thinned
-from toolkit.disentanglement.metrics.registry import METRICS, Job, Metric
+from toolkit.disentanglement.metrics.registry import METRICS, Job, Metric, PartialInformation
 
 _CLASSIFIERS = {"fast": "histogram", "reference": "reference"}
 
@@ -24,7 +25,7 @@ class Evaluation:
     Attributes:
         scores: by the names of :data:`METRICS`. Every one is a number; total correlations may be infinite.
         details: what each family of scores was taken from, by the function's name: the metrics' own results.
-        intervals: of scores whose sampling error is known, 95 %.
+        intervals: 90 % of the resampled draws give a score between these ends; of the scores from posteriors.
         skipped: scores that these codes have not, and why.
         left_out: factors that have a single value, which no score takes into account.
         codes: what was scored, in words.
@@ -103,6 +104,7 @@ def evaluate(
     representation: str = "samples",
     variant: str = "authors",
     dci: str = "fast",
+    n_resamples: int = 500,
     incomplete: str = "refuse",
     generator: torch.Generator | None = None,
 ) -> Evaluation:
@@ -123,6 +125,7 @@ def evaluate(
         representation: what the points of Gaussian codes are, "samples" or "means". Of attacked codes they are samples.
         variant: of the BetaVAE and FactorVAE metrics, "authors" or "library"; they draw from all the codes.
         dci: "fast" (histogram gradient boosting) or "reference" (scikit-learn's gradient boosting; minutes).
+        n_resamples: of the draws, behind the intervals; 0 for no intervals.
         incomplete: "refuse" or "allow" informations from images that are not a complete grid of the factors.
         generator: of all draws. Each family has draws of its own, the same whatever else is computed.
 
@@ -144,6 +147,7 @@ def evaluate(
         require(given in choices, operation, argument, " or ".join(map(repr, choices)), repr(given))
     for argument, number in (("n_points", n_points), ("n_samples", n_samples)):
         require(number >= 2, operation, argument, "2 or more", number)
+    require(n_resamples == 0 or n_resamples >= 2, operation, "n_resamples", "0, or 2 or more", n_resamples)
     chosen = _chosen(metrics)
     generator = resolve_generator(generator)
     families = list(dict.fromkeys(metric.family for metric in METRICS.values()))
@@ -153,11 +157,12 @@ def evaluate(
     points, left_out = _without_constant_factors(points)
 
     options = {"n_samples": n_samples, "n_points": n_points, "representation": representation}
-    options |= {"variant": variant, "dci": dci, "incomplete": incomplete}
+    options |= {"variant": variant, "dci": dci, "n_resamples": n_resamples, "incomplete": incomplete}
     settings = options | {"dci": _CLASSIFIERS[dci]}
     scores: dict[str, float] = {}
     details: dict[str, Any] = {}
     skipped: dict[str, str] = {}
+    intervals: dict[str, tuple[float, float]] = {}
     seconds: dict[str, float] = {}
     for family, seed in zip(families, seeds, strict=True):
         asked = [metric for metric in chosen if metric.family == family]
@@ -175,6 +180,8 @@ def evaluate(
                 raise
             skipped |= dict.fromkeys([metric.name for metric in asked], _reason(error))
             continue
+        if isinstance(details[family], PartialInformation) and n_resamples:
+            intervals = _intervals(details[family], n_resamples, job.generator)
         seconds[family] = time.perf_counter() - began
         for metric in asked:
             score = metric.read(details[family])
@@ -185,7 +192,7 @@ def evaluate(
     return Evaluation(
         {name: scores[name] for name in METRICS if name in scores},
         details,
-        {},
+        {name: ends for name, ends in intervals.items() if name in scores},
         {name: skipped[name] for name in METRICS if name in skipped},
         left_out,
         repr(every),
@@ -211,6 +218,14 @@ def _points(codes: Scorable, n: int, representation: str, generator: torch.Gener
     if isinstance(codes, GaussianCodes) and representation == "means":
         return thinned(codes.means(), n, generator=generator)
     return codes.sample(n, generator=generator)
+
+
+def _intervals(
+    found: PartialInformation, n_resamples: int, generator: torch.Generator
+) -> dict[str, tuple[float, float]]:
+    drawn = bootstrap(found.informations, n_resamples=n_resamples, i_min=False, generator=generator).scores
+    ends = {name.replace(" ", "_"): (float(one.lower), float(one.upper)) for name, one in drawn.items()}
+    return {name: ends[name] for name in METRICS if name in ends}
 
 
 def _without_constant_factors(points: PointCodes) -> tuple[PointCodes, tuple[str, ...]]:

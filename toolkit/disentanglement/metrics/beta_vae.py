@@ -82,7 +82,8 @@ def beta_vae_score(
 
     For a vote a factor is drawn, and pairs of images that share a value of it, a new value for each pair. The mean of
     |z − z'| over the pairs is what a linear classifier sees: a latent that encodes the common factor does not move.
-    A latent that never moves tells nothing; where all are such, the score is about ``chance``.
+    A latent that never moves tells nothing; where all are such, the score is about ``chance``. Distances are in the
+    unit of the codes: of codes a thousand times smaller the classifier learns less, as it is defined.
 
     Args:
         codes: of images whose factors are known. Pairs are drawn among them: on points, among the points; of

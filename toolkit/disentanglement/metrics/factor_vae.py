@@ -115,14 +115,15 @@ def factor_vae_score(
     require(least >= 1, operation, "variant", "at least one training vote and one test vote", least)
     generator = resolve_generator(generator)
     codes = with_images(codes, generator)
-    images = ImageCodes(codes, variant.representation, operation)
+    images = ImageCodes(codes, variant.representation, operation, own_unit=True)
     shared = SharedValues.of(codes, operation)
 
     order = draw_permutation(len(codes.factors), generator=generator, device=codes.factors.device)
     everywhere = images.take(order[: variant.n_variance], generator)
     variance = images.variance(everywhere, 0)
     moves = images.by_latent((everywhere.amax(0) > everywhere.amin(0)).float()) > 0
-    active = moves & (variance.sqrt() >= variant.least_deviation)
+    deviation = images.variance(everywhere * images.unit, 0).sqrt()
+    active = moves & (deviation >= variant.least_deviation)
     scale = torch.where(active, variance, torch.nan)
 
     train_factor, train_latent = _votes(images, shared, variant, scale, variant.n_train, generator)

@@ -138,27 +138,50 @@ class ImageCodes:
     Columns are kept less their mean and in float32: differences and variances do not notice the one, and after it
     need no more than the other.
 
+    Attributes:
+        groups: how many columns each latent has.
+        unit: (columns), what the numbers that are looked up are in units of.
+
     Args:
         codes: points are looked up as they are.
         representation: "samples" draws a new one from q(z | x) at every look-up, "means" takes the posterior's mean
             (of a categorical latent its most probable category).
         operation: for the error.
+        own_unit: look up real latents in units of their largest distance from the mean, the squares of which neither
+            vanish nor overflow; otherwise in the unit of the codes.
 
     Raises:
         ValueError: another representation.
     """
 
-    def __init__(self, codes: GaussianCodes | PointCodes, representation: str, operation: str) -> None:
+    def __init__(
+        self, codes: GaussianCodes | PointCodes, representation: str, operation: str, *, own_unit: bool = False
+    ) -> None:
         if representation not in ("samples", "means"):
             reject(operation, "representation", "'samples' or 'means'", repr(representation))
         self._gaussian: GaussianCodes | None = None
-        self._columns = torch.empty(0, 0)
-        if isinstance(codes, GaussianCodes) and representation == "samples":
-            self._gaussian = replace(codes.to(dtype=torch.float32), mean=_centred(codes.mean))
-            self.groups = (1,) * codes.n_real + tuple(one.shape[1] for one in codes.categorical_log_prob)
-        else:
-            points = codes.means() if isinstance(codes, GaussianCodes) else codes
-            self._columns, self.groups = _centred(points.points), points.groups
+        sampled = isinstance(codes, GaussianCodes) and representation == "samples"
+        points = codes.means() if isinstance(codes, GaussianCodes) else codes
+        self.groups = points.groups
+        columns = points.points.double()
+        columns = columns - columns.mean(0)
+        self.unit = torch.ones_like(columns[0])
+        if own_unit:
+            largest = columns.abs().amax(0)
+            if isinstance(codes, GaussianCodes) and sampled:
+                largest[: codes.n_real] += codes.standard_deviation.amax(0)
+            real = torch.tensor([size == 1 for size in self.groups for _ in range(size)], device=largest.device)
+            self.unit = torch.where(real & (largest > 0), largest, self.unit)
+        self._columns = (columns / self.unit).float()
+        if isinstance(codes, GaussianCodes) and sampled:
+            n_real = codes.n_real
+            deviation = (codes.standard_deviation.double() / self.unit[:n_real]).float()
+            smallest = torch.finfo(torch.float32).tiny
+            self._gaussian = replace(
+                codes.to(dtype=torch.float32),
+                mean=self._columns[:, :n_real],
+                standard_deviation=deviation.clamp_min(smallest),
+            )
 
     def take(self, images: Int64[Tensor, "*shape"], generator: torch.Generator) -> Float[Tensor, "*shape columns"]:
         """Return the columns of the images' codes; samples are drawn anew at every call."""
@@ -197,8 +220,3 @@ def with_images(
 
 def _below(bound: Int64[Tensor, "*shape"], generator: torch.Generator) -> Int64[Tensor, "*shape"]:
     return draw_integers(0, _ANY, bound.shape, generator=generator, device=bound.device) % bound
-
-
-def _centred(columns: Float[Tensor, "images columns"]) -> Float[Tensor, "images columns"]:
-    exact = columns.double()
-    return (exact - exact.mean(0)).float()

@@ -77,7 +77,7 @@ def covariance_of(columns: Float[Tensor, "points columns"]) -> Float64[Tensor, "
 
 
 def gaussian_total_correlation(
-    covariance: Float[Tensor, "columns columns"],
+    covariance: Float[Tensor, "rows columns"],
     *,
     groups: tuple[int, ...] = (),
     resolution: float = torch.finfo(torch.float64).eps,
@@ -103,16 +103,17 @@ def gaussian_total_correlation(
         return 0.0
     deviations = variances[moving].sqrt()
     together = covariance.double()[moving][:, moving] / deviations / deviations[:, None]
-    least = len(together) * max(resolution**2, torch.finfo(torch.float64).eps)
+    # Rounding of the covariance itself puts a singular one this far from 0.
+    least = 64 * len(together) * max(resolution**2, torch.finfo(torch.float64).eps)
     spectrum, vectors = torch.linalg.eigh(apart[moving][:, moving] / deviations / deviations[:, None])
-    free = spectrum > least  # the columns of one categorical latent are not: they add up to 1
+    free = spectrum > 1e-9  # the columns of one categorical latent are not: they add up to 1
     whiten = vectors[:, free] / spectrum[free].sqrt()
     spectrum = torch.linalg.eigvalsh(whiten.T @ together @ whiten)
     return float("inf") if float(spectrum[0]) <= least else max(0.0, -0.5 * float(spectrum.log().sum()))
 
 
 def gaussian_wasserstein_correlation(
-    covariance: Float[Tensor, "columns columns"], *, groups: tuple[int, ...] = ()
+    covariance: Float[Tensor, "rows columns"], *, groups: tuple[int, ...] = ()
 ) -> float:
     """Return W₂² between a centred Gaussian and the product of its marginals: 2 tr C − 2 tr (D½ C D½)½.
 
