@@ -6,6 +6,7 @@ draws serve every latent, every factor and all three kinds of sources, so that t
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from toolkit.core.devices import resolve_generator
 from toolkit.core.errors import reject, require
 from toolkit.disentanglement.codes import GaussianCodes
-from toolkit.disentanglement.sources import AttackedCodes, Draws, Source, Terms, clean_sources
+from toolkit.disentanglement.sources import AttackedCodes, Draws, Source, SourceTable, Terms, clean_sources
 
 _ELEMENTS_ON_CPU, _ELEMENTS_ELSEWHERE = 2**18, 2**26
 _SAFE_RANGE = 1e4
@@ -152,23 +153,49 @@ def informations(
         table = clean_sources(codes.n_latents)
     else:
         table = codes.sources(draws, generator=generator)
+    dtype = dtype or sufficient_dtype(clean)
+    return assemble(codes, draws, table, lambda sources: posteriors_of(clean, draws, sources, dtype, chunk_size))
+
+
+def assemble(
+    codes: GaussianCodes | AttackedCodes,
+    draws: Draws,
+    table: SourceTable,
+    evaluate: Callable[[list[Source]], tuple[Tensor, Tensor]],
+) -> Informations:
+    """Evaluate each distinct source of a table once, and put the informations together.
+
+    Args:
+        codes: clean or attacked.
+        draws: of the clean code.
+        table: what is asked for.
+        evaluate: returns posteriors and log-densities of sources, as :func:`posteriors_of` does.
+    """
+    clean = codes if isinstance(codes, GaussianCodes) else codes.codes
     asked: list[Source] = [*table.single, *table.without, *[table.joint] * len(table.single)]
     distinct = list({id(source): source for source in asked}.values())
     position = {id(source): row for row, source in enumerate(distinct)}
-    rows = torch.tensor([position[id(source)] for source in asked], device=images.device).view(3, -1)
-    posteriors, log_density = _evaluate(clean, draws, distinct, dtype or _sufficient_dtype(clean), chunk_size)
-    latent_names = clean.latent_names if codes is clean else codes.latent_names
+    rows = torch.tensor([position[id(source)] for source in asked], device=draws.images.device).view(3, -1)
+    posteriors, log_density = evaluate(distinct)
     prior = _membership(clean, torch.float64).mean(0)
     entropy = -log_density.mean(1)
     correlation = float(entropy[rows[0]].sum() - entropy[rows[2, 0]]) if codes is clean else float("nan")
     return Informations(
-        posteriors, rows, prior, clean.factor_sizes, clean.factor_names, latent_names, images, correlation
+        posteriors,
+        rows,
+        prior,
+        clean.factor_sizes,
+        clean.factor_names,
+        codes.latent_names,
+        draws.images,
+        correlation,
     )
 
 
-def _evaluate(
-    codes: GaussianCodes, draws: Draws, sources: list[Source], dtype: torch.dtype, chunk_size: int | None
+def posteriors_of(
+    codes: GaussianCodes, draws: Draws, sources: list[Source], dtype: torch.dtype, chunk_size: int | None = None
 ) -> tuple[Float[Tensor, "sources draws values"], Float[Tensor, "sources draws"]]:
+    """Return the posterior of each value of each factor given each source and draw, and log q(observed) of each."""
     device = codes.mean.device
     if chunk_size is None:
         elements = _ELEMENTS_ON_CPU if device.type == "cpu" else _ELEMENTS_ELSEWHERE
@@ -225,7 +252,8 @@ def _membership(codes: GaussianCodes, dtype: torch.dtype) -> Float[Tensor, "imag
     return torch.cat(columns, dim=1)
 
 
-def _sufficient_dtype(codes: GaussianCodes) -> torch.dtype:
+def sufficient_dtype(codes: GaussianCodes) -> torch.dtype:
+    """Return the least precise type whose rounding does not matter for these codes."""
     if codes.n_real == 0:
         return torch.float32
     spread = codes.mean.amax(0) - codes.mean.amin(0)
