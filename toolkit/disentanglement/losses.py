@@ -12,7 +12,7 @@ from torch.nn import functional
 from toolkit.core.devices import draw_uniform
 from toolkit.core.errors import require
 from toolkit.disentanglement.codes import Posterior
-from toolkit.disentanglement.models import SMALLEST_STANDARD_DEVIATION
+from toolkit.disentanglement.models import SMALLEST_STANDARD_DEVIATION, queued_to
 
 Scheme = Literal["stratified", "weighted"]
 _LOG_TWO_PI = math.log(2 * math.pi)
@@ -195,7 +195,7 @@ def permute_columns(
     codes: Float[Tensor, "images latents"], *, generator: torch.Generator
 ) -> Float[Tensor, "images latents"]:
     """Shuffle each column by itself, which turns codes of q(z) into codes of Π q(z_l) (Kim & Mnih 2018)."""
-    keys = draw_uniform(codes.shape, generator=generator, device=codes.device, dtype=torch.float64)
+    keys = queued_to(draw_uniform(codes.shape, generator=generator, dtype=torch.float64), codes.device)
     return codes.gather(0, keys.argsort(0))
 
 

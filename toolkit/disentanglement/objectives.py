@@ -162,7 +162,8 @@ class BetaTCVAE:
         """See :class:`Objective`."""
         _only_real("BetaTCVAE", batch.posterior)
         reconstruction, kl, _ = _elbo_parts(batch)
-        parts = losses.split_kl(batch.codes, batch.posterior, n_data or len(batch.codes), self.scheme)
+        n_data = len(batch.codes) if n_data is None else n_data
+        parts = losses.split_kl(batch.codes, batch.posterior, n_data, self.scheme)
         mutual, total, single = parts.mutual_information, parts.total_correlation, parts.dimension_kl
         loss = reconstruction + self.alpha * mutual + self.beta * total + self.gamma * single
         return Breakdown(loss, reconstruction, kl, None, mutual, total, single)

@@ -19,7 +19,7 @@ from toolkit.core.history import History
 from toolkit.core.training import train
 from toolkit.datasets.factors import FactorGrid
 from toolkit.disentanglement.losses import discriminator_loss, permute_columns
-from toolkit.disentanglement.models import VAE, Discriminator
+from toolkit.disentanglement.models import VAE, Discriminator, queued_to
 from toolkit.disentanglement.objectives import BetaVAE, Discriminate, FactorVAE, Objective, Reconstruction
 
 Metrics = Mapping[str, Any]
@@ -134,7 +134,7 @@ def train_vae(
         state |= {"discriminator": adversary.discriminator, "discriminator adam": adversary.adam}
 
     def step(index: int) -> Metrics:
-        pixels = source.pixels(batches.next(where))
+        pixels = source.pixels(queued_to(batches.next(), where))
         batch = _own_or_plain(objective, model, pixels, generator, index)
         frozen = None if adversary is None else adversary.frozen
         found = objective(batch, n_data=source.n, step=index, discriminator=frozen)
@@ -143,7 +143,7 @@ def train_vae(
         adam.step()
         metrics = found.means()
         if adversary is not None:
-            others = source.pixels(batches.next(where))
+            others = source.pixels(queued_to(batches.next(), where))
             metrics["discriminator loss"] = adversary.learn(batch.codes.detach(), others)
         if on_step is not None:
             on_step(index + 1, metrics)
