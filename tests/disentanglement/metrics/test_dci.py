@@ -56,7 +56,7 @@ def test_concentration_of_templates():
 def test_reference_is_scikit_learns_gradient_boosting():
     codes = random_codes(n=100, sizes=(2, 3), n_noise=1)
     found = dci(codes, classifier="reference", generator=seeded())
-    split = split_points("test", codes, 1 / 3, seeded())
+    split = split_points("test", codes, 1 / 3, seeded()).standardised()
     for factor in range(2):
         model = GradientBoostingClassifier(random_state=split.seed).fit(split.train, split.train_factors[:, factor])
         assert found.importance[:, factor].numpy() == pytest.approx(model.feature_importances_, abs=1e-12)
@@ -144,10 +144,15 @@ def test_the_generator_decides_the_score(scored):
     assert not torch.equal(found.importance, other.importance)
 
 
-def test_units_do_not_matter(scored):
-    codes, found = scored
-    scaled = PointCodes(codes.points * torch.tensor([1e6, 1e-6, 2.0, 8.0, 1.0]).double(), codes.factors)
-    assert dci(scaled, generator=seeded()).score == pytest.approx(found.score, abs=0.02)
+@pytest.mark.parametrize("classifier", ["histogram", "reference"])
+def test_units_and_places_do_not_matter(classifier):
+    codes = random_codes(n=120, sizes=(2, 3), n_noise=1)
+    found = dci(codes, classifier=classifier, generator=seeded())
+    units = torch.tensor([2.0**20, 2.0**-400, 2.0**900], dtype=torch.float64)
+    scaled = PointCodes(codes.points * units, codes.factors)
+    assert dci(scaled, classifier=classifier, generator=seeded()).score == pytest.approx(found.score, abs=1e-6)
+    moved = PointCodes(codes.points + 1e7, codes.factors)
+    assert dci(moved, classifier=classifier, generator=seeded()).score == pytest.approx(found.score, abs=0.02)
 
 
 def test_a_categorical_latent_collects_the_importance_of_its_columns():

@@ -87,18 +87,26 @@ def test_a_single_factor_stands_beside_nothing():
     assert sup.per_latent.tolist() == sup.information[:, 0].tolist()
 
 
-def test_latents_that_hardly_vary_are_not_counted():
+def test_latents_that_hardly_vary_may_be_left_out():
     points, factors = random_points(n=500)
     points[:, 4] *= 0.01
-    found = mutual_information_gap_sup(PointCodes(points, factors))
+    every = mutual_information_gap_sup(PointCodes(points, factors))
+    assert every.score == pytest.approx(float(every.per_latent.mean()), abs=1e-15)
+    found = mutual_information_gap_sup(PointCodes(points, factors), least_variance=0.01)
     assert found.counted.tolist() == [True, True, True, True, False]
     assert found.score == pytest.approx(float(found.per_latent[:4].mean()), abs=1e-15)
-    every = mutual_information_gap_sup(PointCodes(points, factors), least_variance=0)
-    assert every.score == pytest.approx(float(found.per_latent.mean()), abs=1e-15)
-    none = mutual_information_gap_sup(PointCodes(points * 1e-3, factors))
-    assert none.score == 0
+    assert mutual_information_gap_sup(PointCodes(points * 1e-3, factors), least_variance=0.01).score == 0
+    assert mutual_information_gap_sup(PointCodes(np.ones_like(points), factors)).score == 0
     with pytest.raises(ValueError, match="least_variance"):
         mutual_information_gap_sup(PointCodes(points, factors), least_variance=-1.0)
+
+
+@pytest.mark.parametrize("gap", [mutual_information_gap, mutual_information_gap_sup])
+@pytest.mark.parametrize("unit", [2.0**-1000, 2.0**-60, 2.0**1000])
+def test_no_unit_is_too_small_or_too_large(gap, unit):
+    points, factors = random_points(n=300)
+    expected = gap(PointCodes(points, factors)).score
+    assert gap(PointCodes(points * unit, factors)).score == pytest.approx(expected, abs=1e-12)
 
 
 def test_samples_of_gaussian_codes_come_near_the_information_of_a_clean_channel():

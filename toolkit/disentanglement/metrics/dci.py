@@ -81,7 +81,8 @@ def dci(
     operation = "dci"
     check_choice(operation, "classifier", classifier, CLASSIFIERS)
     check_choice(operation, "importance", importance, IMPORTANCES)
-    split = split_points(operation, codes, test_fraction, generator)
+    # Trees do not mind the unit, but scikit-learn reads numbers in single precision.
+    split = split_points(operation, codes, test_fraction, generator).standardised()
     found = [importance_of(split, factor, classifier, importance) for factor in range(len(codes.factor_names))]
     matrix = torch.from_numpy(np.stack([columns for columns, _, _ in found], axis=1))
     accuracy = torch.tensor([right for _, right, _ in found], dtype=torch.float64)

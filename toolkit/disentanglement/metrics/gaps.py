@@ -87,7 +87,7 @@ def mutual_information_gap(codes: PointCodes, *, n_bins: int = 20, binning: str 
 
 
 def mutual_information_gap_sup(
-    codes: PointCodes, *, n_bins: int = 20, binning: str = "equal_width", least_variance: float = 0.01
+    codes: PointCodes, *, n_bins: int = 20, binning: str = "equal_width", least_variance: float = 0.0
 ) -> InformationGapSup:
     """Return MIG-sup: the mean over latents of the gap between their two largest I(latent; factor) / H(factor).
 
@@ -98,9 +98,9 @@ def mutual_information_gap_sup(
         codes: the points.
         n_bins: bins of a real latent; a categorical one is its category.
         binning: as for :func:`~toolkit.disentanglement.metrics.histograms.discretise`.
-        least_variance: latents whose variance among the points is not above it are left out of the mean. The authors
-            leave out latents whose means vary by no more than 0.01: on samples a latent of pure noise is not seen by
-            this, and counts with a gap near 0.
+        least_variance: latents that vary less among the points are left out of the mean, as constant ones always are.
+            The authors ask for more than 0.01 of a VAE's means, which leaves its unused latents out; samples of those
+            vary as the others do.
 
     Returns:
         The gap: 0 to 1; 0 if no latent counts.
@@ -113,8 +113,9 @@ def mutual_information_gap_sup(
     require(least_variance >= 0, operation, "least_variance", ">= 0", least_variance)
     found = binned_informations(codes, n_bins=n_bins, binning=binning)
     per_latent, best = _gaps(found.normalised)
-    varies = codes.points.double().var(0, correction=0)
-    counted = torch.stack([part.sum() for part in varies.split(list(codes.groups))]) > least_variance
+    variance = codes.points.double().var(0, correction=0)
+    spread = torch.stack([part.sum() for part in variance.split(list(codes.groups))])
+    counted = (found.latent_entropy > 0) & (spread >= least_variance)
     return InformationGapSup(
         float(per_latent[counted].mean()) if bool(counted.any()) else 0.0,
         found.options | {"least_variance": least_variance},
