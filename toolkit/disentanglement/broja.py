@@ -59,9 +59,10 @@ def least_information(joint: JointLike, *, tolerance: float = 1e-10) -> LeastInf
 
     With q as a table for each y, the constraints are the row and column sums of each table, and the objective couples
     the tables only through q(a, b). A Newton step so comes down to one system of the size of a table's margins for
-    each y and one with an unknown for each (a, b). The barrier of each cell is weighted by p(a | y) p(b, y), so that
-    rare values are treated as common ones are. The dual problem is to maximise ``Σ λ(a, y) p(a, y) + Σ μ(b, y) p(b, y)``
-    subject to ``Σ_y exp(λ(a, y) + μ(b, y)) <= 1``; any λ and μ can be shifted to satisfy that, which gives the bound.
+    each y, and one with an unknown for each (a, b). The barrier of each cell is weighted by p(a | y) p(b, y), so that
+    rare values are treated as common ones are. The dual problem is to maximise
+    ``Σ λ(a, y) p(a, y) + Σ μ(b, y) p(b, y)`` subject to ``Σ_y exp(λ(a, y) + μ(b, y)) <= 1`` for every (a, b); any λ and
+    μ can be shifted until they satisfy that, which gives the bound.
 
     Args:
         joint: probabilities ``[*batch, source 1, source 2, target]``. Those up to 1e-17 count as zero.

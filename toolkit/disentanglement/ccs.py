@@ -21,10 +21,10 @@ _SAME = 1e-9
 def common_change_in_surprisal(joint: JointLike) -> Float64[Tensor, "*batch"]:
     """Return the redundancy I_ccs of two sources of a target.
 
-    The variant of the published paper: with q the distribution of largest entropy among those with the pairs p(a, b),
-    p(a, y) and p(b, y), it is the mean under q of ``c = i(a; y) + i(b; y) − i(a, b; y)`` over those (a, b, y) where c and
-    all three pointwise informations have the same sign. It can be negative, and larger than ``min(I(Y; A), I(Y; B))``.
-    As signs decide what counts, it can jump where the distribution changes a little.
+    The variant of the published paper: q is the distribution of largest entropy among those with the pairs p(a, b),
+    p(a, y) and p(b, y). Averaged under q is ``c = i(a; y) + i(b; y) − i(a, b; y)``, but only over those (a, b, y) where
+    c and all three pointwise informations have the same sign. The result can be negative, and larger than
+    ``min(I(Y; A), I(Y; B))``. As signs decide what counts, it can jump where the distribution changes a little.
 
     Args:
         joint: probabilities ``[*batch, source 1, source 2, target]``.

@@ -30,16 +30,17 @@ def as_joint(joint: JointLike, operation: str = "as_joint") -> Float64[Tensor, "
         operation: the name that an error gives.
 
     Returns:
-        The distribution, where the input was; float64 input whose sum is 1 is not copied.
+        The distribution, where the input was.
 
     Raises:
-        ValueError: fewer than three axes, an empty axis, a negative number, NaN, infinity, or a sum that is not 1.
+        ValueError: fewer than three axes, a variable without values, a negative number, NaN, infinity, or a sum that
+            is not 1.
         TypeError: no numbers, or complex ones.
     """
     p = _as_float64(joint, operation, "joint")
     shape = tuple(p.shape)
     require(p.ndim >= 3, operation, "joint", "[*batch, source 1, source 2, target]", f"shape {shape}")
-    require(0 not in shape, operation, "joint", "at least one value on every axis", f"shape {shape}")
+    require(0 not in shape[-3:], operation, "joint", "at least one value on every axis", f"shape {shape}")
     total = p.sum((-3, -2, -1), keepdim=True)
     # Written so that NaN fails it: one look at the device where all is well.
     if not bool((p >= 0).all() & ((total - 1).abs() <= _TOLERANCE).all()):
@@ -48,12 +49,17 @@ def as_joint(joint: JointLike, operation: str = "as_joint") -> Float64[Tensor, "
 
 
 def _as_float64(values: Any, operation: str, argument: str) -> Tensor:
-    try:
-        tensor = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise argument_error(
-            operation, argument, "a tensor, an array or nested lists", type(values).__name__, kind=TypeError
-        ) from error
+    if isinstance(values, Tensor):
+        tensor = values
+    else:
+        try:
+            # By way of NumPy, which reads Python's floats as float64 where torch would take float32. Copied, as torch
+            # takes neither read-only nor reversed arrays.
+            tensor = torch.from_numpy(np.array(values, order="C"))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise argument_error(
+                operation, argument, "a tensor, an array or nested lists", type(values).__name__, kind=TypeError
+            ) from error
     if tensor.is_complex():
         reject(operation, argument, "real numbers", str(tensor.dtype), kind=TypeError)
     return tensor.to(torch.float64)
@@ -191,9 +197,7 @@ def _sorted(values: set[Hashable]) -> list[Hashable]:
         return sorted(values, key=str)
 
 
-def one_against_rest(
-    joint: JointLike, index: int
-) -> Float64[Tensor, "latent rest target"]:
+def one_against_rest(joint: JointLike, index: int) -> Float64[Tensor, "latent rest target"]:
     """Set one latent against all the others together, as the paper does.
 
     Args:

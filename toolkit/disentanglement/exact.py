@@ -7,7 +7,7 @@ leaves an interval for each.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float64
@@ -18,9 +18,6 @@ from toolkit.disentanglement.bounds import Interval
 from toolkit.disentanglement.broja import least_information
 from toolkit.disentanglement.ccs import common_change_in_surprisal
 from toolkit.disentanglement.discrete import JointLike, as_joint
-
-Measure = Literal["i_min", "mmi", "broja", "ccs"]
-Unit = Literal["nats", "bits"]
 
 MEASURES = {
     "i_min": "The expected least that either source says of each value of the target (Williams & Beer 2010).",
@@ -143,7 +140,7 @@ class PIDInterval:
         return _assemble(informations, chosen.clamp(lower, upper), torch.zeros_like(chosen), "chosen", self.unit)
 
 
-def pid(joint: JointLike, measure: Measure = "i_min", unit: Unit = "nats") -> PID:
+def pid(joint: JointLike, measure: str = "i_min", unit: str = "nats") -> PID:
     """Decompose the information that two sources have of a target.
 
     ``"i_min"`` and ``"mmi"`` are closed forms, ``"broja"`` is optimised and certified to 1e-10 nats. These three lie in
@@ -186,7 +183,7 @@ def pid(joint: JointLike, measure: Measure = "i_min", unit: Unit = "nats") -> PI
     return _assemble((first / scale, second / scale, both / scale), redundant / scale, error / scale, measure, unit)
 
 
-def interval(joint: JointLike, unit: Unit = "nats") -> PIDInterval:
+def interval(joint: JointLike, unit: str = "nats") -> PIDInterval:
     """Return what is left of the four parts when none may be negative.
 
     Args:
@@ -210,7 +207,7 @@ def interval_of(
     information_2: Float64[Tensor, "*batch"],
     information_joint: Float64[Tensor, "*batch"],
     *,
-    unit: Unit = "nats",
+    unit: str = "nats",
 ) -> PIDInterval:
     """Return what three informations leave of the four parts when none may be negative.
 
@@ -251,7 +248,7 @@ def interval_of(
     )
 
 
-def pid_at(joint: JointLike, redundant: Float64[Tensor, "*values"] | float, unit: Unit = "nats") -> PID:
+def pid_at(joint: JointLike, redundant: Float64[Tensor, "*values"] | float, unit: str = "nats") -> PID:
     """Decompose with a given redundancy: what a slider between the ends of the interval shows.
 
     Args:
@@ -281,7 +278,9 @@ def _specific(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return spec_1, spec_2, surprise.sum(-1) - entropy
 
 
-def _assemble(informations: tuple[Tensor, Tensor, Tensor], redundant: Tensor, error: Tensor, measure: str, unit: str) -> PID:
+def _assemble(
+    informations: tuple[Tensor, Tensor, Tensor], redundant: Tensor, error: Tensor, measure: str, unit: str
+) -> PID:
     first, second, both = torch.broadcast_tensors(*informations, redundant)[:3]
     complementary = both - first - second + redundant
     if measure != "ccs":
