@@ -73,6 +73,11 @@ _LISTINGS = (
         "What is left of praised defences when the attacker knows them: gradients through all of it, BPDA, EOT",
         "toolkit.experiments.adversarial_adaptive",
     ),
+    Listing(
+        "disentanglement",
+        "What do codes know once, twice, or only together? Autoencoders and attacked codes, by every metric",
+        "toolkit.experiments.disentanglement",
+    ),
 )
 
 

@@ -1,0 +1,223 @@
+"""Codes and decoders of trained models on disk: those that ship, and a cache of those trained here.
+
+Codes are kept in half precision, and the study scores them as they are kept. So what a lesson computes from shipped
+codes is what the record of their training says, but for sampling error. A file that is damaged counts as absent.
+"""
+
+import hashlib
+import io
+import json
+import warnings
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from toolkit.core.errors import require
+from toolkit.core.files import atomic_write
+from toolkit.core.paths import data_directory
+from toolkit.datasets.download import cache_directory
+from toolkit.disentanglement.codes import GaussianCodes
+
+FORMAT = "toolkit-codes/1"
+INDEX = "index.json"
+_FOLDER = "disentanglement"
+_DECODER = "decoder."
+_SMALLEST = 2.0**-14  # the smallest normal number of half precision
+_BROKEN = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error),
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trained:
+    """What is kept of a trained model.
+
+    Attributes:
+        codes: of the whole grid, rounded to half precision.
+        decoder: its weights by name, rounded too; ``None`` if it was not kept.
+        settings: all that the training was defined by.
+    """
+
+    codes: GaussianCodes
+    decoder: Mapping[str, torch.Tensor] | None
+    settings: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        kept = "with" if self.decoder is not None else "without"
+        return f"Trained({self.settings['training']['model']}, {self.codes!r}, {kept} decoder)"
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Return what stands for all that a training is defined by."""
+    text = json.dumps({"format": FORMAT, **settings}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def shipped_folder() -> Path:
+    """Return the folder of what comes with the toolkit."""
+    return data_directory() / "weights" / _FOLDER
+
+
+def cache_folder() -> Path:
+    """Return the folder that what was trained here is kept in: beside the data sets."""
+    return cache_directory() / "weights" / _FOLDER
+
+
+def round_codes(codes: GaussianCodes) -> GaussianCodes:
+    """Return codes with all numbers rounded to half precision, in their own type.
+
+    Raises:
+        ValueError: a mean that is too large for half precision.
+    """
+    largest = float(codes.mean.abs().max()) if codes.n_real else 0.0
+    require(largest < 65_504, "round_codes", "codes", "means within ±65,504", largest)
+    return GaussianCodes(
+        codes.mean.half().to(codes.mean),
+        codes.standard_deviation.half().clamp_min(_SMALLEST).to(codes.mean),
+        codes.factors,
+        codes.factor_sizes,
+        tuple(_round_log_prob(log_prob) for log_prob in codes.categorical_log_prob),
+        codes.factor_names,
+        codes.latent_names,
+    )
+
+
+def write_trained(file: Path, trained: Trained) -> None:
+    """Write one model, whole or not at all.
+
+    Args:
+        file: a zip file of arrays: codes in half precision, and the decoder's weights if there are any.
+        trained: of a complete grid in its order.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    codes = trained.codes
+    arrays = {"mean": codes.mean, "standard_deviation": codes.standard_deviation}
+    arrays |= {f"categorical_log_prob.{index}": log for index, log in enumerate(codes.categorical_log_prob)}
+    arrays |= {f"{_DECODER}{name}": weight for name, weight in (trained.decoder or {}).items()}
+    meta = {
+        "format": FORMAT,
+        "key": fingerprint(trained.settings),
+        "settings": dict(trained.settings),
+        "factor_sizes": codes.factor_sizes,
+        "factor_names": codes.factor_names,
+    }
+    buffer = io.BytesIO()
+    text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    halves: dict[str, Any] = {name: array.half().cpu().numpy() for name, array in arrays.items()}
+    np.savez_compressed(buffer, **halves, meta=text)
+    with atomic_write(file) as handle:
+        handle.write(buffer.getbuffer())
+
+
+def keep_trained(name: str, trained: Trained) -> None:
+    """Write a model to the cache; where that fails, warn."""
+    try:
+        write_trained(_cache_file(name, fingerprint(trained.settings)), trained)
+    except OSError as error:
+        warnings.warn(f"the codes of {name} are not kept for the next time: {error}", stacklevel=2)
+
+
+def find_trained(name: str, settings: Mapping[str, Any]) -> Trained | None:
+    """Return a model from what ships or from the cache.
+
+    Args:
+        name: of the model.
+        settings: all that its training is defined by, the seed among them.
+
+    Returns:
+        ``None`` if it is nowhere, or only damaged.
+    """
+    key = fingerprint(settings)
+    try:
+        entry = read_index().get(f"{name}-{key}")
+    except _BROKEN as error:
+        warnings.warn(f"the index of the codes that ship is damaged: {error}", stacklevel=2)
+        entry = None
+    if entry is not None:
+        try:
+            content = (shipped_folder() / entry["file"]).read_bytes()
+            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+                raise ValueError("its checksum is another one")
+            return _restore(content, key)
+        except _BROKEN as error:
+            warnings.warn(f"the codes of {name} that ship are damaged and not used: {error}", stacklevel=2)
+    try:
+        return _restore(_cache_file(name, key).read_bytes(), key)
+    except _BROKEN:
+        return None
+
+
+def read_index() -> dict[str, dict[str, Any]]:
+    """Return what ships: for each name and fingerprint the file, its checksum, and how it was made."""
+    file = shipped_folder() / INDEX
+    if not file.is_file():
+        return {}
+    index = json.loads(file.read_text(encoding="utf-8"))["codes"]
+    if not (isinstance(index, dict) and all(isinstance(entry, dict) for entry in index.values())):
+        raise ValueError("codes by name expected")
+    return index
+
+
+def write_index(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the index of a folder of codes that ship.
+
+    Args:
+        folder: with the files.
+        entries: for each name and fingerprint its ``file`` and how it was made; the checksum is added.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    sums = {name: hashlib.sha256((folder / str(e["file"])).read_bytes()).hexdigest() for name, e in entries.items()}
+    codes = {name: {**entry, "sha256": sums[name]} for name, entry in entries.items()}
+    with atomic_write(folder / INDEX, "w") as handle:
+        json.dump({"format": FORMAT, "codes": codes}, handle, indent=1, ensure_ascii=False)
+        handle.write("\n")
+
+
+def restore_decoder(decoder: nn.Module, weights: Mapping[str, torch.Tensor]) -> nn.Module:
+    """Put kept weights into a decoder, and return it in evaluation mode, without gradients."""
+    decoder.load_state_dict(dict(weights))
+    return decoder.eval().requires_grad_(False)
+
+
+def _cache_file(name: str, key: str) -> Path:
+    return cache_folder() / f"{name}-{key}.npz"
+
+
+def _round_log_prob(log_prob: torch.Tensor) -> torch.Tensor:
+    return log_prob.clamp_min(-60_000.0).half().to(log_prob).log_softmax(1)
+
+
+def _restore(content: bytes, key: str) -> Trained:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    meta = json.loads(arrays.pop("meta").tobytes())
+    if meta["format"] != FORMAT or meta["key"] != key or fingerprint(meta["settings"]) != key:
+        raise ValueError("codes of another training")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("numbers that are not finite")
+    tensors = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
+    sizes = tuple(meta["factor_sizes"])
+    factors = torch.cartesian_prod(*(torch.arange(size) for size in sizes)).reshape(-1, len(sizes))
+    categorical = [tensors[name].log_softmax(1) for name in sorted(tensors) if name.startswith("categorical")]
+    codes = GaussianCodes(
+        tensors["mean"],
+        tensors["standard_deviation"],
+        factors,
+        sizes,
+        tuple(categorical),
+        tuple(meta["factor_names"]),
+    )
+    decoder = {name.removeprefix(_DECODER): array for name, array in tensors.items() if name.startswith(_DECODER)}
+    return Trained(codes, decoder or None, meta["settings"])
