@@ -162,7 +162,7 @@ def _indices(values: JointLike, name: str) -> Tensor:
 
 
 def joint_from_table(
-    table: Mapping[tuple[Hashable, Hashable, Hashable], float],
+    table: Mapping[tuple[Hashable, ...], Any],
 ) -> Float64[Tensor, "source_1 source_2 target"]:
     """Make a joint distribution of a table such as ``{(0, 1, "no"): 0.25, …}``.
 
@@ -184,7 +184,7 @@ def joint_from_table(
     places: list[dict[Hashable, int]] = [{value: place for place, value in enumerate(axis)} for axis in axes]
     joint = torch.zeros(*(len(axis) for axis in axes), dtype=torch.float64)
     for (a, b, y), weight in table.items():
-        joint[places[0][a], places[1][b], places[2][y]] = weight
+        joint[places[0][a], places[1][b], places[2][y]] = float(weight)
     total = joint.sum()
     require(float(total) > 0, "joint_from_table", "table", "a positive sum of the weights", float(total))
     return joint / total
