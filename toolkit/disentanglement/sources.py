@@ -105,18 +105,20 @@ class LatentsUpToShift:
         along = direction.to(squares.precision)
         slope = along * squares.precision
         curvature = slope @ along + precision
-        self._squares, self._categorical = squares, categorical
-        self._slope, self._intercept = slope.T.contiguous(), (slope * squares.mean).sum(1)
-        self._start = (shifts.double() * precision)[:, None]
-        self._scale, self._volume = curvature.rsqrt(), 0.5 * curvature.log()
+        scale = curvature.rsqrt()[:, None]
+        self._squares, self._categorical, self._volume = squares, categorical, 0.5 * curvature.log()
+        # How hard a draw pulls at the shift: linear in the draw, one column of weights an image.
+        self._features = torch.cat([squares.values, shifts.double()[:, None] * precision], dim=1)
+        self._weights = torch.cat([-slope * scale, scale], dim=1).T.contiguous()
+        self._offset = (slope * squares.mean).sum(1) * scale[:, 0]
 
     def log_density(self, rows: slice, terms: "Terms") -> Float[Tensor, "rows images"]:
         """Return log q(latents up to the shift | x) for some draws and all images."""
-        start = self._start[rows] + self._intercept
-        pull = torch.addmm(start, self._squares.values[rows], self._slope, alpha=-1).mul_(self._scale)
-        density = torch.addcmul(self._squares.log_density(rows), pull, pull, value=0.5).sub_(self._volume)
+        pull = torch.addmm(self._offset, self._features[rows], self._weights)
+        density = torch.addcmul(self._squares.log_density(rows), pull, pull, value=0.5).to(terms.dtype)
+        density = density.sub_(self._volume.to(terms.dtype))
         beside = terms.sum_of(self._categorical)
-        return density.to(terms.dtype) if beside is None else density.to(terms.dtype) + beside
+        return density if beside is None else density + beside
 
 
 class Squares:
@@ -218,10 +220,13 @@ class Terms:
         self._kept: list[Channel] = []
 
     def at(self, rows: slice) -> None:
-        """Compute the terms of these draws; the other methods then answer for them."""
-        terms = [latent.term(rows) for latent in self._latents]
-        terms += [log_prob[category[rows]] for log_prob, category in self._categorical]
-        self._terms, self._n_rows = terms, rows.stop - rows.start
+        """Turn to these draws: the other methods then answer for them."""
+        self._rows, self._ready = rows, False
+
+    def _prepare(self) -> None:
+        terms = [latent.term(self._rows) for latent in self._latents]
+        terms += [log_prob[category[self._rows]] for log_prob, category in self._categorical]
+        self._terms, self._ready = terms, True
         self._before: list[Tensor | None] = [None]
         self._after: list[Tensor | None] = [None]
         for term, last in zip(terms, reversed(terms), strict=True):
@@ -234,6 +239,11 @@ class Terms:
 
         Nothing is subtracted from a larger sum: a narrow latent's term is so large that the others would drown in it.
         """
+        if not indices:
+            return None
+        if not self._ready:
+            # Not before somebody asks: sources that are only channels do without.
+            self._prepare()
         n = len(self._terms)
         if len(indices) >= n - 1:
             missing = next((latent for latent in range(n) if latent not in indices), None)
@@ -259,7 +269,8 @@ class Terms:
 
     def nothing(self) -> Float[Tensor, "rows images"]:
         """Return the density of having observed nothing."""
-        return torch.zeros(self._n_rows, self._images, dtype=self.dtype, device=self._device)
+        n_rows = self._rows.stop - self._rows.start
+        return torch.zeros(n_rows, self._images, dtype=self.dtype, device=self._device)
 
 
 @dataclass(frozen=True, eq=False)
