@@ -1,19 +1,16 @@
 """Informations that are known exactly: of Gaussian targets, and of discrete factors behind Gaussian noise.
 
-The closed forms are yard-sticks for estimates. The quadrature gives the exact scores of a factorised code, one latent
-for each factor, under the attacks, fast enough for a slider.
+Yard-sticks for estimates: closed forms where everything is Gaussian, and quadrature for a factor of a few levels, fast
+enough for a slider.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from toolkit.core.errors import reject, require
+from toolkit.core.errors import require
 from toolkit.disentanglement.exact import PID, PIDInterval, interval_of
 
 NumberLike = Tensor | float | Sequence[float]
@@ -46,8 +43,8 @@ def channel_information(
     Raises:
         ValueError: a negative number or NaN.
     """
-    signal = _number(signal_standard_deviation, "channel_information", "signal_standard_deviation")
-    noise = _number(noise_standard_deviation, "channel_information", "noise_standard_deviation")
+    signal = read_numbers(signal_standard_deviation, "channel_information", "signal_standard_deviation")
+    noise = read_numbers(noise_standard_deviation, "channel_information", "noise_standard_deviation")
     require(bool(signal.isfinite().all()), "channel_information", "signal_standard_deviation", "finite", "infinity")
     ratio = torch.where(signal > 0, signal / noise, torch.zeros_like(signal))
     # The square of a large ratio overflows long before its logarithm is large.
@@ -73,7 +70,7 @@ def attacked_channel(
     Raises:
         ValueError: a negative standard deviation, no noise, or NaN.
     """
-    noise = _number(noise_standard_deviation, "attacked_channel", "noise_standard_deviation")
+    noise = read_numbers(noise_standard_deviation, "attacked_channel", "noise_standard_deviation")
     require(bool((noise > 0).all()), "attacked_channel", "noise_standard_deviation", "> 0", "0 among them")
     of_code = channel_information(signal_standard_deviation, noise)
     of_copy = channel_information(signal_standard_deviation, copy_noise(noise, alpha))
@@ -94,8 +91,8 @@ def copy_noise(standard_deviation: NumberLike, alpha: NumberLike) -> Float64[Ten
     Raises:
         ValueError: a negative standard deviation, or NaN.
     """
-    deviation = _number(standard_deviation, "copy_noise", "standard_deviation")
-    strength = _number(alpha, "copy_noise", "alpha", signed=True)
+    deviation = read_numbers(standard_deviation, "copy_noise", "standard_deviation")
+    strength = read_numbers(alpha, "copy_noise", "alpha", signed=True)
     return torch.hypot(deviation, strength.abs().reciprocal())
 
 
@@ -208,11 +205,11 @@ def mixture_information(
         means.ndim == 1 and len(means) > 0, where, "levels", "[values], at least one", f"shape {tuple(means.shape)}"
     )
     require(bool(means.isfinite().all()), where, "levels", "finite numbers", "NaN or infinity among them")
-    deviations = _number(standard_deviation, where, "standard_deviation").to(means.device)
+    deviations = read_numbers(standard_deviation, where, "standard_deviation").to(means.device)
     if probabilities is None:
         weights = torch.full_like(means, 1 / len(means))
     else:
-        weights = _number(probabilities, where, "probabilities").to(means.device)
+        weights = read_numbers(probabilities, where, "probabilities").to(means.device)
         right = weights.shape == means.shape and abs(float(weights.sum()) - 1) <= 1e-6
         require(right, where, "probabilities", f"{len(means)} numbers that sum to 1", weights.tolist())
         weights = weights / weights.sum()
@@ -240,129 +237,23 @@ def _informations(means: Tensor, weights: Tensor, deviations: Tensor, noise: Ten
     return (0.0 - expected @ weights).clamp(min=0.0, max=float(entropy))
 
 
-@dataclass(frozen=True, eq=False)
-class FactorisedScores:
-    """Exact informations and parts of a factorised code under an attack, for each factor at its own latent.
-
-    There the intervals of non-negativity are points, and of all latents of the attacked code this one has the largest
-    unique, redundant and complementary part. Nats, but for the scores, which are shares of the factor's entropy.
-
-    Attributes:
-        attack: which one.
-        alpha: its strengths.
-        entropy: H(y_k).
-        single: I(y_k; z_l) of the attacked latent.
-        without: I(y_k; all others).
-        joint: I(y_k; all).
-        unique: what only the latent says.
-        redundant: what the others say, too.
-        complementary: what the latent and the others say only together.
-        unibound: mean over the factors of ``unique / entropy``; factors of one value left out.
-        redundancy: the same of the redundant part.
-        complementarity: the same of the complementary part.
-    """
-
-    attack: str
-    alpha: Float64[Tensor, "*alphas"]
-    entropy: Float64[Tensor, " factors"]
-    single: Float64[Tensor, "*alphas factors"]
-    without: Float64[Tensor, "*alphas factors"]
-    joint: Float64[Tensor, "*alphas factors"]
-    unique: Float64[Tensor, "*alphas factors"]
-    redundant: Float64[Tensor, "*alphas factors"]
-    complementary: Float64[Tensor, "*alphas factors"]
-    unibound: Float64[Tensor, "*alphas"]
-    redundancy: Float64[Tensor, "*alphas"]
-    complementarity: Float64[Tensor, "*alphas"]
-
-    def __repr__(self) -> str:
-        return f"FactorisedScores({self.attack}, {self.alpha.numel()} strengths, {len(self.entropy)} factors)"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as numbers, nested lists and text."""
-        return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in vars(self).items()}
-
-
-def factorised_scores(
-    factor_levels: Sequence[NumberLike],
-    standard_deviations: NumberLike,
-    alpha: NumberLike,
-    attack: str = "redundancy",
-) -> FactorisedScores:
-    """Return exact scores of independent uniform factors, each in one Gaussian latent, under an attack.
-
-    The attacks, with U any orthogonal matrix and e fresh standard noise: ``"redundancy"`` gives ``(z, αUz + e)``,
-    ``"synergy"`` ``(z + αUe, e)``, ``"masked_copy"`` ``(z, z + αe, e)``. Latents that know no factor change nothing.
+def read_numbers(
+    values: NumberLike, operation: str, argument: str, *, signed: bool = False
+) -> Float64[Tensor, "*shape"]:
+    """Return float64 numbers without NaN, and unless ``signed`` without negative ones.
 
     Args:
-        factor_levels: for each factor the mean of its latent for each value.
-        standard_deviations: of each latent given the image, or one for all; at least 0.
-        alpha: strengths of the attack, any shape and sign; finite.
-        attack: which one.
+        values: a number, a list or a tensor.
+        operation: the name that an error gives.
+        argument: what the values are, for the error.
+        signed: whether negative numbers are welcome.
 
     Returns:
-        The scores for every strength. For the same code, the unique part under redundancy at α is the complementary
-        one under synergy at 1/α, and the redundant part the unique one.
+        The numbers, where the input was.
 
     Raises:
-        ValueError: no factor, no such attack, factors of one value only, or what :func:`mixture_information` refuses.
+        ValueError: NaN, or a negative number.
     """
-    where = "factorised_scores"
-    require(len(factor_levels) > 0, where, "factor_levels", "at least one factor", "none")
-    known = ("redundancy", "synergy", "masked_copy")
-    require(attack in known, where, "attack", f"one of {', '.join(known)}", repr(attack))
-    strength = _number(alpha, where, "alpha", signed=True)
-    require(bool(strength.isfinite().all()), where, "alpha", "finite numbers", "infinity")
-    deviations = _number(standard_deviations, where, "standard_deviations")
-    if deviations.ndim > 1 or (deviations.ndim == 1 and len(deviations) != len(factor_levels)):
-        reject(where, "standard_deviations", f"{len(factor_levels)} or one", f"shape {tuple(deviations.shape)}")
-    deviations = deviations.expand(len(factor_levels))
-    levels = [torch.as_tensor(of_factor, dtype=torch.float64) for of_factor in factor_levels]
-    clean, attacked = [], []
-    for of_factor, deviation in zip(levels, deviations, strict=True):
-        noise = torch.hypot(deviation, strength) if attack == "synergy" else copy_noise(deviation, strength)
-        known_clean, known_attacked = mixture_information(of_factor, deviation), mixture_information(of_factor, noise)
-        clean.append(known_clean.expand(strength.shape))
-        attacked.append(torch.minimum(known_attacked, known_clean))
-    joint, limited = torch.stack(clean, -1), torch.stack(attacked, -1)
-    nothing = torch.zeros_like(joint)
-    if attack == "redundancy":
-        single, without = joint, limited
-    elif attack == "synergy":
-        single, without = limited, nothing
-    else:
-        # The masked copy and its mask give z back.
-        single, without = joint, joint
-    span = interval_of(single, without, joint)
-    entropy = torch.tensor([math.log(len(of_factor)) for of_factor in levels], dtype=torch.float64)
-    varies = entropy > 0
-    require(bool(varies.any()), where, "factor_levels", "a factor of at least two values", "none")
-    parts = (span.unique_1.lower, span.redundant.lower, span.complementary.lower)
-    scores = [(part[..., varies] / entropy[varies]).mean(-1) for part in parts]
-    return FactorisedScores(attack, strength, entropy, single, without, joint, *parts, *scores)
-
-
-def factorised_unibound(
-    factor_levels: Sequence[NumberLike], standard_deviations: NumberLike, alpha: NumberLike
-) -> Float64[Tensor, "*alphas"]:
-    """Return the exact UniBound of a factorised code under the redundancy attack; see :func:`factorised_scores`.
-
-    Args:
-        factor_levels: for each factor the mean of its latent for each value.
-        standard_deviations: of each latent given the image, or one for all.
-        alpha: strengths of the attack, any shape.
-
-    Returns:
-        UniBound, from 0 to 1, for every strength.
-
-    Raises:
-        ValueError: as :func:`factorised_scores`.
-    """
-    return factorised_scores(factor_levels, standard_deviations, alpha).unibound
-
-
-def _number(values: Any, operation: str, argument: str, *, signed: bool = False) -> Tensor:
-    """Return float64 numbers without NaN, and unless ``signed`` without negative ones."""
     tensor = torch.as_tensor(values, dtype=torch.float64)
     require(not bool(tensor.isnan().any()), operation, argument, "numbers", "NaN among them")
     require(signed or bool((tensor >= 0).all()), operation, argument, "numbers >= 0", "a negative one")
