@@ -209,6 +209,14 @@ def test_other_images_are_refused(images, kind):
         small(white=1).posterior(images)
 
 
+def test_masks_for_a_model_of_bytes_are_refused_because_they_would_be_nearly_black():
+    mask = torch.tensor([0, 1] * 10, dtype=torch.uint8).reshape(1, 4, 5)
+    with pytest.raises(ValueError, match="white=1"):
+        small(white=255).posterior(mask)
+    assert float(small(white=255).pixels(2 * mask).max()) == pytest.approx(2 / 255)
+    assert not bool(small(white=255).pixels(0 * mask).any())
+
+
 def test_encode_scores_a_model_on_a_grid():
     grid = sprites.GRID.subgrid(scale=1, orientation=2, position_x=2, position_y=2)
     model = multilayer_vae((16, 16), 4, 3, hidden=(8,), white=1, generator=generator(), device="cpu")

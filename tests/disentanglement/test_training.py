@@ -258,6 +258,8 @@ def test_what_does_not_fit_is_refused(options, kind, argument):
 def test_masks_for_a_model_of_bytes_are_refused_because_they_would_be_nearly_black():
     with pytest.raises(ValueError, match="white=1"):
         train_vae(small(white=255), BetaVAE(), IMAGES, n_steps=1)
+    with pytest.raises(ValueError, match="white=1"):
+        train_vae(small(white=255), BetaVAE(), GRID, render=partial(sprites.render, image_size=16), n_steps=1)
 
 
 def test_an_objective_that_does_not_fit_the_latents_is_refused():

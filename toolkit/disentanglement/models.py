@@ -23,7 +23,8 @@ class VAE(nn.Module):
     """An encoder q(z | x), a decoder p(x | z) of Bernoulli pixels and the prior N(0, 1) and uniform categories.
 
     The rule for images, wherever a method takes them: booleans are black and white; of unsigned bytes ``white`` is
-    white; floats lie in [0, 1]. A channel axis of one may be left out, or be there where ``image_shape`` has none.
+    white, and masks of 0 and 1 are refused where that is 255; floats lie in [0, 1]. A channel axis of one may be left
+    out, or be there where ``image_shape`` has none.
 
     The standard deviation is softplus of a linear head, as in the authors' code (github.com/beam2d/disen).
 
@@ -196,10 +197,11 @@ class VAE(nn.Module):
         if images.numel() and images.dtype != torch.bool:
             low, high = (float(value) for value in images.detach().aminmax())
             most = 1 if images.is_floating_point() else self.white
-            where = f"pixels from 0 to {most}" + (
-                "" if images.is_floating_point() else f" (the model has {most} as white)"
-            )
-            require(low >= 0 and high <= most, operation, "images", where, f"{low:g} to {high:g}")
+            expected = f"pixels from 0 to {most}" + ("" if images.is_floating_point() else ", the model's white")
+            require(low >= 0 and high <= most, operation, "images", expected, f"{low:g} to {high:g}")
+            # Somebody's masks of 0 and 1 would be 255 times too dark, and nothing else would tell.
+            masks = high == 1 and most == 255
+            require(not masks, operation, "images", "pixels up to 255, or a model with white=1", "bytes of 0 and 1")
         return images.reshape(-1 if len(images) else 0, *self.image_shape)
 
     def unchecked_pixels(self, images: Shaped[Tensor, "images *pixels"]) -> Float[Tensor, "images *pixels"]:

@@ -309,8 +309,6 @@ class _Images:
             reject(operation, "images", "a tensor or a FactorGrid", type(images).__name__, kind=TypeError)
         checked = model.checked_images(operation, images)
         require(len(checked) >= 1, operation, "images", "at least one image", list(images.shape))
-        dark = checked.dtype == torch.uint8 and model.white == 255 and int(checked.max()) == 1
-        require(not dark, operation, "images", "pixels up to 255, or a model with white=1", "pixels of 0 and 1")
         self.n, stored = len(checked), checked.to(device)
         self.draw = lambda chosen: stored[chosen]
 
