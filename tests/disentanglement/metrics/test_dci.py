@@ -146,7 +146,7 @@ def test_the_generator_decides_the_score(scored):
 
 @pytest.mark.parametrize("classifier", ["histogram", "reference"])
 def test_units_and_places_do_not_matter(classifier):
-    codes = random_codes(n=120, sizes=(2, 3), n_noise=1)
+    codes = random_codes(n=90, sizes=(2,), n_noise=2)
     found = dci(codes, classifier=classifier, generator=seeded())
     units = torch.tensor([2.0**20, 2.0**-400, 2.0**900], dtype=torch.float64)
     scaled = PointCodes(codes.points * units, codes.factors)
