@@ -3,9 +3,10 @@
 import pytest
 
 from tests.explorers.inside import words_outside
+from toolkit.core.paths import data_directory
 from toolkit.experiments import Record
 from toolkit.experiments.environment import Environment
-from toolkit.experiments.records import SeedResult
+from toolkit.experiments.records import SeedResult, load_record
 from toolkit.explorers import explore_adaptive_attacks
 from toolkit.explorers.adaptive_attacks import BLIND, compare, describe, draw
 
@@ -99,7 +100,9 @@ def test_without_a_record_it_says_how_to_make_one():
 
 
 def test_no_words_leave_the_picture():
-    view = explore_adaptive_attacks()  # of the record that comes along: its titles are longer
+    paths = (data_directory() / "runs").glob("adaptive-attacks-laptop-*.json")  # its titles are longer than those above
+    view = explore_adaptive_attacks([load_record(path) for path in paths])
+    assert "laptop scale" in view.text
     for blind in BLIND:
         view.controls["blind"].value = blind
         assert words_outside(view.drawn.svg) == []

@@ -93,8 +93,8 @@ def test_titles_say_who_leads_and_where_the_winner_stands():
 
 
 def test_no_title_of_a_shown_table_is_cut():
-    view = explore_mean_and_worst()
-    for title in boards():
+    view = explore_mean_and_worst([made_record()])
+    for title in boards([made_record()]):
         view.controls["title"].value = title
         assert not texts(view.drawn.svg)[0].endswith("…") and words_outside(view.drawn.svg) == []
 
