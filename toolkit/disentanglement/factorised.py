@@ -111,7 +111,7 @@ def factorised_scores(
         # The masked copy and its mask give z back.
         single, without = joint, joint
     span = interval_of(single, without, joint)
-    entropy = torch.tensor([math.log(len(of_factor)) for of_factor in levels], dtype=torch.float64)
+    entropy = torch.tensor([math.log(len(of_factor)) for of_factor in levels], dtype=torch.float64, device=joint.device)
     varies = entropy > 0
     require(bool(varies.any()), where, "factor_levels", "a factor of at least two values", "none")
     parts = (span.unique_1.lower, span.redundant.lower, span.complementary.lower)
