@@ -305,9 +305,10 @@ def test_what_is_refused():
         for bad in (-1.0, float("nan"), float("inf"), 1e31):
             with pytest.raises(ValueError, match="bad argument"):
                 make(bad)
-    with pytest.raises(ValueError, match="orthogonal"):
-        Redundancy(1.0, torch.ones(3, 3))(codes)
-    with pytest.raises(ValueError, match="orthogonal"):
+    for matrix in (torch.ones(3, 3), torch.eye(3) * 1.001, torch.eye(3) * float("nan")):
+        with pytest.raises(ValueError, match="orthogonal"):
+            Redundancy(1.0, matrix)
+    with pytest.raises(ValueError, match="3 real latents"):
         Synergy(1.0, torch.eye(4))(codes)
     with pytest.raises(ValueError, match="real latents"):
         NoisedCopy(3, 1.0)(codes)
@@ -317,7 +318,7 @@ def test_what_is_refused():
 
 def test_a_matrix_in_single_precision_is_made_orthogonal():
     codes = random_codes(n_real=5)
-    turn = Redundancy(1.0, orthogonal(5).float())(codes).matrix[5:]
+    turn = Redundancy(np.float64(1), orthogonal(5).float())(codes).matrix[5:]
     torch.testing.assert_close(turn @ turn.T, torch.eye(5).double(), rtol=0, atol=1e-14)
     assert isinstance(Redundancy(1.0)(codes), EntangledCodes)
     assert "10 latents for 5" in repr(Redundancy(1.0)(codes))

@@ -8,6 +8,7 @@ this toolkit's.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import torch
 from jaxtyping import Float, Float64
@@ -16,6 +17,7 @@ from torch import Tensor
 from toolkit.core.errors import reject, require
 from toolkit.disentanglement.codes import GaussianCodes
 from toolkit.disentanglement.entangled_codes import EntangledCodes
+from toolkit.disentanglement.factor_labels import as_tensor
 from toolkit.disentanglement.sources import (
     Channel,
     Draws,
@@ -44,7 +46,8 @@ class Redundancy:
             I − (2 / n) 1 1ᵀ, which mixes little if there are few latents: of two it only swaps them.
 
     Raises:
-        ValueError: ``alpha`` is neither 0 nor between 1e-30 and 1e30.
+        ValueError: ``alpha`` is neither 0 nor between 1e-30 and 1e30, or the matrix is not orthogonal.
+        TypeError: they are no numbers.
     """
 
     alpha: float
@@ -52,14 +55,15 @@ class Redundancy:
 
     def __post_init__(self) -> None:
         _check_strength(self, "alpha", self.alpha)
+        object.__setattr__(self, "matrix", _orthogonal(self, self.matrix))
 
     def __call__(self, codes: GaussianCodes) -> EntangledCodes:
         """Return the attacked code: the old latents, the new ones, the categorical ones.
 
         Raises:
-            ValueError: the matrix is not orthogonal or does not fit the code.
+            ValueError: the matrix does not fit the code.
         """
-        turn, one = _orthogonal(self, self.matrix, codes), _identity(codes)
+        turn, one = _turn(self, self.matrix, codes), _identity(codes)
 
         def table(draws: Draws, noise: Tensor) -> SourceTable:
             clean, real = clean_sources(codes.n_latents), range(codes.n_real)
@@ -128,7 +132,8 @@ class Synergy:
             without one part of the noise does.
 
     Raises:
-        ValueError: ``alpha`` is neither 0 nor between 1e-30 and 1e30.
+        ValueError: ``alpha`` is neither 0 nor between 1e-30 and 1e30, or the matrix is not orthogonal.
+        TypeError: they are no numbers.
     """
 
     alpha: float
@@ -136,14 +141,15 @@ class Synergy:
 
     def __post_init__(self) -> None:
         _check_strength(self, "alpha", self.alpha)
+        object.__setattr__(self, "matrix", _orthogonal(self, self.matrix))
 
     def __call__(self, codes: GaussianCodes) -> EntangledCodes:
         """Return the attacked code: the hidden latents, the noise, the categorical latents.
 
         Raises:
-            ValueError: the matrix is not orthogonal or does not fit the code.
+            ValueError: the matrix does not fit the code.
         """
-        turn, one = _orthogonal(self, self.matrix, codes), _identity(codes)
+        turn, one = _turn(self, self.matrix, codes), _identity(codes)
 
         def table(draws: Draws, noise: Tensor) -> SourceTable:
             clean, real = clean_sources(codes.n_latents), range(codes.n_real)
@@ -225,6 +231,8 @@ class NoisedCopy:
 
     def __post_init__(self) -> None:
         _check_strength(self, "standard_deviation", self.standard_deviation)
+        if isinstance(self.index, bool) or not isinstance(self.index, Integral):
+            reject("NoisedCopy", "index", "an integer", repr(self.index), kind=TypeError)
         require(self.index >= 0, "NoisedCopy", "index", ">= 0", self.index)
 
     def __call__(self, codes: GaussianCodes) -> EntangledCodes:
@@ -286,25 +294,36 @@ def _names(codes: GaussianCodes, *prefixes: str) -> tuple[str, ...]:
     return (*real, *(prefix + name for prefix in prefixes for name in real), *categorical)
 
 
-def _check_strength(attack: object, argument: str, given: float) -> None:
+def _check_strength(attack: object, argument: str, given: object) -> None:
     operation = type(attack).__name__
-    if isinstance(given, bool) or not isinstance(given, (int, float)):
+    if isinstance(given, bool) or not isinstance(given, Real):
         reject(operation, argument, "a number", repr(given), kind=TypeError)
-    fits = given == 0 or _SMALLEST <= given <= _LARGEST
-    require(fits, operation, argument, f"0, or from {_SMALLEST} to {_LARGEST}", given)
+    strength = float(given)
+    fits = strength == 0 or _SMALLEST <= strength <= _LARGEST
+    require(fits, operation, argument, f"0, or from {_SMALLEST} to {_LARGEST}", strength)
+    object.__setattr__(attack, argument, strength)
 
 
-def _orthogonal(attack: object, given: Tensor | None, codes: GaussianCodes) -> Float64[Tensor, "real real"]:
-    one = _identity(codes)
+def _orthogonal(attack: object, given: object) -> Float64[Tensor, "real real"] | None:
     if given is None:
-        return one - 2 / max(1, codes.n_real)
-    operation, expected = type(attack).__name__, f"an orthogonal matrix of shape {tuple(one.shape)}"
-    matrix = torch.as_tensor(given, dtype=torch.float64, device=one.device)
-    require(matrix.shape == one.shape, operation, "matrix", expected, f"shape {tuple(matrix.shape)}")
-    if len(one) == 0:
+        return None
+    operation, expected = type(attack).__name__, "an orthogonal matrix"
+    matrix = as_tensor(operation, "matrix", given).double()
+    square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
+    require(square, operation, "matrix", expected, f"shape {tuple(matrix.shape)}")
+    if matrix.numel() == 0:
         return matrix
-    error = float((matrix @ matrix.T - one).abs().amax())
+    error = float((matrix @ matrix.T - torch.eye(len(matrix)).to(matrix)).abs().amax())
     require(error <= _ORTHOGONAL, operation, "matrix", expected, f"U Uᵀ off the identity by {error:.2g}")
     # A matrix in single precision is orthogonal to seven digits; the nearest one that is to sixteen makes it exact.
     left, _, right = torch.linalg.svd(matrix)
     return left @ right
+
+
+def _turn(attack: object, matrix: Tensor | None, codes: GaussianCodes) -> Float64[Tensor, "real real"]:
+    one = _identity(codes)
+    if matrix is None:
+        return one - 2 / max(1, codes.n_real)
+    expected = f"a row and a column for each of {codes.n_real} real latents"
+    require(matrix.shape == one.shape, type(attack).__name__, "matrix", expected, f"shape {tuple(matrix.shape)}")
+    return matrix.to(one)
