@@ -244,6 +244,17 @@ def test_largest_entropy_keeps_the_pairs_whatever_is_zero(seed: int) -> None:
     assert entropy_q >= entropy_p - 1e-11
 
 
+@pytest.mark.parametrize("shape", [(5, 4, 2), (2, 3, 2), (5, 3, 1), (3, 1, 2), (3, 5, 4)])
+def test_largest_entropy_of_probabilities_of_any_size(shape: tuple[int, int, int]) -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(6):
+        wide = np.exp(generator.normal(0, 8, shape)) * (generator.random(shape) < 0.6)
+        wide[0, 0, 0] += wide.sum() == 0
+        p = wide / wide.sum()
+        q = largest_entropy(p)
+        assert max(float(np.abs(q.sum(axis) - p.sum(axis)).max()) for axis in range(3)) < 1e-9
+
+
 def test_the_chequerboard_frees_its_empty_cells() -> None:
     """With all pairs uniform, the largest entropy is uniform, though half of the cells start empty."""
     joint = named_system("XOR").numpy()
