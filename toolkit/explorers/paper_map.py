@@ -16,6 +16,8 @@ READY = frozenset(
         "04_sigmoid_belief_networks",
         "05_clusters_without_labels",
         "06_learning_to_hash",
+        "07_adversarial_examples",
+        "08_attacks_against_defences",
     }
 )
 """The lessons that exist; the others are to come."""
