@@ -87,7 +87,7 @@ class DisentanglementConfig(StudyConfig):
     """The same under attack."""
 
     alphas: tuple[float, ...] = by_scale(
-        quick=(0.0, 1.0, 4.0), laptop=(0.0, 0.5, 1.0, 2.0, 4.0), paper=(0.0, 1.0, 2.0, 3.0, 4.0)
+        quick=(0.0, 1.0, 4.0), laptop=(0.0, 1.0, 2.0, 4.0), paper=(0.0, 1.0, 2.0, 3.0, 4.0)
     )
     """Strengths of the attacks."""
 
