@@ -216,3 +216,9 @@ def test_bad_arguments_are_named():
         beta_vae_score(PointCodes(torch.rand(5, 2), torch.arange(5)[:, None]))
     with pytest.raises(ValueError, match="two images"):
         beta_vae_score(PointCodes(torch.rand(1, 2), torch.zeros(1, 1, dtype=torch.int64)))
+
+
+def test_codes_too_large_for_the_classifier_are_refused():
+    points = PointCodes(torch.rand(20, 2, dtype=torch.float64) * 1e160, torch.arange(20)[:, None] % 4)
+    with pytest.raises(ValueError, match="float32"):
+        beta_vae_score(points, variant=QUICK)

@@ -151,7 +151,7 @@ class ImageCodes:
             vanish nor overflow; otherwise in the unit of the codes.
 
     Raises:
-        ValueError: another representation.
+        ValueError: another representation, or codes too large for float32.
     """
 
     def __init__(
@@ -173,6 +173,8 @@ class ImageCodes:
             real = torch.tensor([size == 1 for size in self.groups for _ in range(size)], device=largest.device)
             self.unit = torch.where(real & (largest > 0), largest, self.unit)
         self._columns = (columns / self.unit).float()
+        held = bool(self._columns.isfinite().all())
+        require(held, operation, "codes", "numbers that float32 holds: below 3e38", f"{float(columns.abs().max()):.3g}")
         if isinstance(codes, GaussianCodes) and sampled:
             n_real = codes.n_real
             deviation = (codes.standard_deviation.double() / self.unit[:n_real]).float()
