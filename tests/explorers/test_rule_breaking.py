@@ -139,7 +139,7 @@ def test_the_view_runs_what_was_picked():
     assert view.result is view.initial
 
 
-def test_while_the_games_go_on_it_says_so():
+def test_until_the_games_are_over_it_says_so():
     waiting = next(rule_breaking._play("sleeps", SECOND, find, True, 1.0))
     assert waiting.tournament is None and waiting.remarks == {}
-    assert "being played" in draw(waiting).to_string() and "running in a process" in describe(waiting)
+    assert "not over" in draw(waiting).to_string() and "has a process of its own" in describe(waiting)

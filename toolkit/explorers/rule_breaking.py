@@ -207,7 +207,7 @@ def _said(found: Broken, number: int) -> tuple[str, ...]:
 
 def _finding(found: Broken) -> str:
     if found.tournament is None:
-        return f"It {found.violation}: the games are being played"
+        return f"It {found.violation}: the games are not over"
     if found.violation == KEEPS:
         return "It keeps the rules: all images count"
     missing = int((~found.produced).sum())
@@ -237,7 +237,7 @@ def describe(found: Broken) -> str:
     """Say what became of the images, and what it costs the attack and the defences."""
     start = f"The attack {_does(found)}"
     if found.tournament is None:
-        return f"{start}. It is running in a process of its own, with {LIMIT:g} seconds for a batch."
+        return f"{start}. The games are not over; it has a process of its own, and {LIMIT:g} seconds for a batch."
     made, n = int(found.produced.sum()), len(found.produced)
     heard = next(iter(found.remarks.values()), None)
     says = f" The harness says: {heard.verdict}, {heard.reason}." if heard else " The harness has no objection."
