@@ -6,8 +6,9 @@ informations that can be computed for a VAE, and test metrics by attacks that en
 
 ``codes`` holds what an encoder says of a complete grid of factors, ``information`` what latents know of factors,
 ``bounds`` the parts, UniBound and profiles, ``bootstrap`` how sure they are; ``attacks`` change codes exactly.
-``evaluation.evaluate`` scores any codes or points by every metric of ``metrics``. ``exact`` decomposes discrete joints
-by four measures, ``gaussian`` and ``factorised`` hold closed forms. ``models``, ``objectives``, ``training``: the VAEs.
+``evaluation.evaluate`` scores any codes or points by every metric of ``metrics``; ``drawing`` shows scores.
+``exact`` decomposes discrete joints by four measures, ``gaussian`` and ``factorised`` hold closed forms.
+``models``, ``objectives`` and ``training`` are the paper's autoencoders.
 """
 
 from toolkit.disentanglement.attacks import MaskedCopy, Mixing, NoisedCopy, Redundancy, Synergy
@@ -18,7 +19,6 @@ from toolkit.disentanglement.cascade import CascadeVAE
 from toolkit.disentanglement.ccs import common_change_in_surprisal
 from toolkit.disentanglement.codes import GaussianCodes, PointCodes, Posterior, encode, synthetic_codes
 from toolkit.disentanglement.discrete import as_joint, joint_from_samples, joint_from_table, marginals, one_against_rest
-from toolkit.disentanglement.drawing import draw_profile, draw_radar, draw_scores
 from toolkit.disentanglement.entropies import entropy_informations
 from toolkit.disentanglement.evaluation import Evaluation, evaluate
 from toolkit.disentanglement.evaluation_inputs import factors_from_labels
@@ -77,9 +77,6 @@ __all__ = [
     "channel_information",
     "common_change_in_surprisal",
     "convolutional_vae",
-    "draw_profile",
-    "draw_radar",
-    "draw_scores",
     "encode",
     "entropy_informations",
     "evaluate",
