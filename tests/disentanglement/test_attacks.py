@@ -78,11 +78,11 @@ ATTACKS = {
 def test_every_source_is_the_dense_gaussian(name, n_real, categories):
     codes = random_codes(n_real=n_real, categories=categories)
     attacked = ATTACKS[name](n_real)(codes)
-    found = informations(attacked, n_samples=25, generator=generator(3), dtype=torch.float64)
+    found = informations(attacked, n_samples=12, generator=generator(3), dtype=torch.float64)
     random = generator(3)
-    images = codes.draw_images(25, generator=random)
+    images = codes.draw_images(12, generator=random)
     draws = Draws(images, *codes.draw_latents(images, generator=random))
-    noise = torch.randn(25, attacked.noise_matrix.shape[1], generator=random, dtype=torch.float64)
+    noise = torch.randn(12, attacked.noise_matrix.shape[1], generator=random, dtype=torch.float64)
     everything = set(range(attacked.n_latents))
     assert len(everything) == len(found.latent_names) == len(attacked.matrix) + len(categories)
     for latent in everything:
@@ -162,7 +162,7 @@ def test_redundancy_against_quadrature(alpha):
     assert expected == pytest.approx(KNOWN[alpha], abs=1e-6)
     # The factors are independent, so a smaller grid of the same levels has the same parts, factor by factor.
     for sizes in ((3, 6, 10), (8, 3)):
-        found = informations(Redundancy(alpha)(synthetic_codes(sizes)), n_samples=1000, generator=generator(1))
+        found = informations(Redundancy(alpha)(synthetic_codes(sizes)), n_samples=600, generator=generator(1))
         unique = found.per_draw[found.rows[0]] - found.per_draw[found.rows[1]]
         for k, size in enumerate(sizes):
             draws = unique[k, :, k]

@@ -93,6 +93,17 @@ def test_informations_against_a_loop():
     assert found.n_samples == 4
 
 
+def test_total_correlation_agrees():
+    once = synthetic_codes((4, 5, 3), n_noise=0)
+    twice = (torch.cat([part, part], dim=1) for part in (once.mean, once.standard_deviation))
+    codes = GaussianCodes(*twice, once.factors, once.factor_sizes)
+    ours = [informations(codes, n_samples=400, generator=generator(seed)).total_correlation for seed in range(6)]
+    theirs = [entropy_informations(codes, generator=generator(seed)).total_correlation for seed in range(60)]
+    error = math.hypot(np.std(theirs) / math.sqrt(60), np.std(ours) / math.sqrt(6))
+    assert abs(np.mean(theirs) - np.mean(ours)) < 4 * error
+    assert error < 0.05 * np.mean(ours)
+
+
 @pytest.mark.parametrize("attack", [None, Redundancy(1.0)])
 def test_both_estimators_agree(attack):
     codes = random_codes(sizes=(3, 4, 5), categories=(3,), n_latents=2)

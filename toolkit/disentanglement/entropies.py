@@ -28,7 +28,7 @@ _ELEMENTS = 2**20
 class EntropyInformations:
     """Informations in nats, estimated as H(z_S) − H(z_S | y_k); noise may take them below 0 or above H(y_k).
 
-    ``profile`` and what else takes ``Informations`` reads these fields, too.
+    ``pid_bounds(found.single, found.without, found.joint)`` are the bounds that follow.
 
     Attributes:
         single: I(y_k; z_l), (latents, factors).
@@ -36,6 +36,7 @@ class EntropyInformations:
         joint: I(y_k; z), (factors).
         entropy: H(y_k), (factors).
         standard_errors: of ``single``, ``without`` and ``joint`` by name, as if the images were drawn one by one.
+        total_correlation: the latents' entropies added up less their joint one.
         n_samples: most points in one entropy.
         n_densities: how often the density of a latent, or of a full Gaussian, was evaluated: what it cost.
     """
@@ -45,6 +46,7 @@ class EntropyInformations:
     joint: Float64[Tensor, " factors"]
     entropy: Float64[Tensor, " factors"]
     standard_errors: dict[str, Tensor]
+    total_correlation: float
     n_samples: int
     n_densities: int
 
@@ -56,7 +58,8 @@ class EntropyInformations:
         """Return the tables as lists, ready for JSON."""
         tables = {name: getattr(self, name).tolist() for name in (*KINDS, "entropy")}
         errors = {name: table.tolist() for name, table in self.standard_errors.items()}
-        return {**tables, "standard_errors": errors, "n_samples": self.n_samples, "n_densities": self.n_densities}
+        numbers = {name: getattr(self, name) for name in ("total_correlation", "n_samples", "n_densities")}
+        return {**tables, "standard_errors": errors, **numbers}
 
 
 def entropy_informations(
@@ -89,10 +92,11 @@ def entropy_informations(
     generator = resolve_generator(generator)
     every = torch.arange(codes.n_images, device=codes.factors.device)
     least = min(n_samples, codes.n_images)
-    tables, errors, n_densities = {}, {}, 0
+    tables, errors, n_densities, correlation = {}, {}, 0, 0.0
     for kind in KINDS:
         images = stratified_images(codes, least, generator=generator)
         entropy, variance, count = _entropies(codes, kind, images, every, generator)
+        correlation += {"single": 1.0, "without": 0.0, "joint": -1.0}[kind] * float(entropy.sum())
         information = entropy[:, None].repeat(1, len(codes.factor_sizes))
         uncertainty = variance[:, None].repeat(1, len(codes.factor_sizes))
         n_densities += count
@@ -108,7 +112,12 @@ def entropy_informations(
     entropy = torch.tensor([math.log(size) for size in codes.factor_sizes], dtype=torch.float64, device=every.device)
     tables["joint"], errors["joint"] = tables["joint"][0], errors["joint"][0]
     return EntropyInformations(
-        **tables, entropy=entropy, standard_errors=errors, n_samples=least, n_densities=n_densities
+        **tables,
+        entropy=entropy,
+        standard_errors=errors,
+        total_correlation=correlation,
+        n_samples=least,
+        n_densities=n_densities,
     )
 
 
