@@ -117,7 +117,7 @@ def bars_of(
 
 def amount(value: float, decimals: int = 3) -> str:
     """Write a number with a true minus and without the noise of rounding: ``0.311``, ``−0.104``, ``0``."""
-    rounded = round(value, decimals)
+    rounded = round(round(value, 9), decimals)  # twice: rounding noise must not decide between 0.187 and 0.188
     if rounded == 0:
         return "0"
     return f"{rounded:.{decimals}f}".replace("-", "−")
@@ -132,7 +132,7 @@ def span(lower: float, upper: float, decimals: int = 3) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 # The picture
 
-_WORDS, _SMALL = 12.5, 12.0
+_SIZES, _SMALL = (12.5, 12.0, 11.5, 11.0), 12.0
 _RIGHT = 12.0
 
 
@@ -180,10 +180,10 @@ def parts_panel(
     marks = ticks(*limits, most=5)
     names = tick_names(marks)
     left = 42 + max(text_width(name, _SMALL) for name in names)
-    top = 12 + (_draw_key(picture, every, left, width - _RIGHT, chosen_label) if key else 0.0)
+    top = 12 + (_draw_key(picture, every, 10.0, width - _RIGHT, chosen_label) if key else 0.0)
     grouped = any(many)
     slot = (width - _RIGHT - left) / (len(every) + 0.8 * (len(many) - 1))
-    spelled = all(text_width(_name(bar), _WORDS, bold=True) <= slot - 4 for bar in every)
+    fits = [size for size in _SIZES if all(text_width(_name(bar), size, bold=True) <= slot - 2 for bar in every)]
     written = all(text_width(span(bar.lower, bar.upper), _SMALL) <= slot - 4 for bar in every)
     bottom = height - 8 - 19 - (17 if written else 0) - (20 if grouped else 0)
     to_y = Scale(*limits, bottom, top, False)
@@ -199,8 +199,8 @@ def parts_panel(
         for bar in bars:
             draw_bar(picture, bar, x + 0.1 * slot, 0.8 * slot, to_y)
             look: dict[str, Any] = {"anchor": "middle", "fill": PARTS[bar.part].color}
-            text = _name(bar) if spelled else PARTS[bar.part].symbol
-            picture.text(x + slot / 2, bottom + 18, text, size=_WORDS, bold=True, **look)
+            text = _name(bar) if fits else PARTS[bar.part].symbol
+            picture.text(x + slot / 2, bottom + 18, text, size=fits[0] if fits else _SIZES[0], bold=True, **look)
             if written:
                 ends = span(bar.lower, bar.upper)
                 picture.text(x + slot / 2, bottom + 35, ends, size=_SMALL, anchor="middle", fill=style.GREY)
@@ -234,8 +234,8 @@ def draw_bar(picture: Svg, bar: Bar, x: float, width: float, to_y: Scale) -> Non
     if bar.open:
         picture.rectangle(x, high, width, low - high, fill=look.color, opacity=0.16)
         _draw_hatch(picture, bar.part, (x, high, width, low - high))
-        edge = {"stroke": look.color, "stroke_width": 1.6}
-        picture.polyline([(x, low), (x, high), (x + width, high), (x + width, low)], **edge)
+        corners = [(x, low), (x, high), (x + width, high), (x + width, low)]
+        picture.polyline(corners, stroke=look.color, stroke_width=1.6)
 
 
 def draw_points(picture: Svg, bar: Bar, x: float, width: float, to_y: Scale) -> None:
@@ -318,8 +318,7 @@ def _draw_key(picture: Svg, bars: Sequence[Bar], left: float, right: float, chos
         if kind in ("certain", "open"):
             picture.rectangle(x + 1, y - 10, 14, 11, fill=style.GREY, opacity=0.85 if kind == "certain" else 0.2)
             if kind == "open":
-                edge = {"fill": "none", "stroke": style.GREY, "stroke_width": 1.2}
-                picture.rectangle(x + 1, y - 10, 14, 11, **edge)
+                picture.rectangle(x + 1, y - 10, 14, 11, fill="none", stroke=style.GREY, stroke_width=1.2)
         elif kind == "chosen":
             picture.line(x, y - 4, x + 16, y - 4, stroke=CHOSEN.color, stroke_width=CHOSEN.linewidth)
         elif kind == "outside":
