@@ -134,6 +134,13 @@ def test_a_cache_that_cannot_be_written_is_warned_about(tmp_path, monkeypatch):
         keep_trained(NAME, Trained(some_codes(), None, LAPTOP.settings_of(NAME, 0)))
 
 
+def test_codes_in_another_order_are_not_written(tmp_path):
+    codes = GaussianCodes(torch.zeros(2, 1), torch.ones(2, 1), torch.tensor([[1], [0]]))
+    with pytest.raises(ValueError, match="write_trained"):
+        disentanglement_weights.write_trained(tmp_path / "codes.npz", Trained(codes, None, LAPTOP.settings_of(NAME, 0)))
+    assert not list(tmp_path.glob("*.npz"))
+
+
 def test_a_decoder_is_the_one_that_was_trained(own_shipment):
     model, kept = model_of(NAME)
     keep_trained(NAME, kept)

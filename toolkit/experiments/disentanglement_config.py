@@ -27,11 +27,38 @@ _PAPER_MODELS = {
     "dsprites": ("betaVAE-4", "betaTCVAE-6", "FactorVAE-35", "JointVAE-40"),
     "3dshapes": ("betaVAE-4", "betaTCVAE-4", "FactorVAE-20", "JointVAE-40"),
 }
+_SWEEPS: dict[str, dict[str, tuple[int, ...]]] = {
+    "dsprites": {
+        "betaVAE": (2, 4, 6, 8),
+        "betaTCVAE": (2, 4, 6, 8),
+        "FactorVAE": (10, 20, 30, 40),
+        "JointVAE": (10, 20, 30, 40),
+    },
+    "3dshapes": {
+        "betaVAE": (2, 4, 6, 8),
+        "betaTCVAE": (2, 4, 6, 8),
+        "FactorVAE": (5, 10, 15, 20),
+        "JointVAE": (10, 20, 30, 40),
+    },
+    "small": {
+        "betaVAE": (2, 4, 6, 8, 10, 16),
+        "betaTCVAE": (2, 4, 6, 8, 10),
+        "FactorVAE": (5, 10, 20, 40),
+        "DIPVAE-II": (5, 10, 20, 50),
+        "JointVAE": (5, 10, 20),
+    },
+}
+"""Ranges of coefficients: the paper's for the two data sets, and ours for small images."""
+
+_MODELS: dict[str, tuple[str, ...]] = {
+    "dsprites": ("betaVAE-4", "betaTCVAE-6", "FactorVAE-35", "JointVAE-40"),
+    "3dshapes": ("betaVAE-4", "betaTCVAE-4", "FactorVAE-20", "JointVAE-40"),
+}
 _PAPER_SWEEP = {
     "dsprites": {"FactorVAE": (10, 20, 30, 40)},
     "3dshapes": {"FactorVAE": (5, 10, 15, 20)},
 }
-_MODELS = {
+_MODELS: dict[str, tuple[str, ...]] = {
     "quick": (SYNTHETIC, "VAE", "betaVAE-10", "FactorVAE-10"),
     "laptop": (
         *(SYNTHETIC, "VAE", "betaVAE-4", "betaVAE-10", "betaTCVAE-6"),
@@ -53,7 +80,7 @@ class DisentanglementConfig(StudyConfig):
     paper scale."""
 
     sweep: bool = False
-    """At paper scale, the paper's ranges of coefficients instead of one each."""
+    """Whole ranges of coefficients, where no models are named: 16 models at paper scale, the paper's; else 23."""
 
     data: Literal["dsprites", "3dshapes"] = by_scale(quick="dsprites", laptop="dsprites", paper="dsprites")
     """Re-rendered dSprites, or 3dshapes-like images."""
@@ -133,13 +160,13 @@ class DisentanglementConfig(StudyConfig):
         """Of the models, those of the scale if none are given."""
         if self.models is not None:
             return self.models
-        if self.scale != "paper":
-            return _MODELS[self.scale]
-        if not self.sweep:
+        if self.sweep:
+            ranges = _SWEEPS[self.data if self.settings == "paper" else "small"]
+            models = tuple(f"{family}-{value}" for family, values in ranges.items() for value in values)
+            return (SYNTHETIC, *(() if self.settings == "paper" else ("VAE",)), *models)
+        if self.scale == "paper":
             return (SYNTHETIC, *_PAPER_MODELS[self.data])
-        families = {"betaVAE": (2, 4, 6, 8), "betaTCVAE": (2, 4, 6, 8), "JointVAE": (10, 20, 30, 40)}
-        families |= _PAPER_SWEEP[self.data]
-        return (SYNTHETIC, *(f"{family}-{value}" for family, values in families.items() for value in values))
+        return _MODELS[self.scale]
 
     @property
     def sizes(self) -> tuple[int, ...] | None:

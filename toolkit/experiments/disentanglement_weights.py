@@ -101,6 +101,8 @@ def write_trained(file: Path, trained: Trained) -> None:
         WriteError: it cannot be written.
     """
     codes = trained.codes
+    in_order = torch.equal(codes.factors, _in_order(codes.factor_sizes).to(codes.factors))
+    require(in_order, "write_trained", "trained", "codes of a complete grid in its order", repr(codes))
     arrays = {"mean": codes.mean, "standard_deviation": codes.standard_deviation}
     arrays |= {f"categorical_log_prob.{index}": log for index, log in enumerate(codes.categorical_log_prob)}
     arrays |= {f"{_DECODER}{name}": weight for name, weight in (trained.decoder or {}).items()}
@@ -191,6 +193,10 @@ def restore_decoder(decoder: nn.Module, weights: Mapping[str, torch.Tensor]) -> 
     return decoder.eval().requires_grad_(False)
 
 
+def _in_order(sizes: tuple[int, ...]) -> torch.Tensor:
+    return torch.cartesian_prod(*(torch.arange(size) for size in sizes)).reshape(-1, len(sizes))
+
+
 def _cache_file(name: str, key: str) -> Path:
     return cache_folder() / f"{name}-{key}.npz"
 
@@ -209,12 +215,11 @@ def _restore(content: bytes, key: str) -> Trained:
         raise ValueError("numbers that are not finite")
     tensors = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
     sizes = tuple(meta["factor_sizes"])
-    factors = torch.cartesian_prod(*(torch.arange(size) for size in sizes)).reshape(-1, len(sizes))
     categorical = [tensors[name].log_softmax(1) for name in sorted(tensors) if name.startswith("categorical")]
     codes = GaussianCodes(
         tensors["mean"],
         tensors["standard_deviation"],
-        factors,
+        _in_order(sizes),
         sizes,
         tuple(categorical),
         tuple(meta["factor_names"]),
