@@ -12,18 +12,20 @@ informations that can be computed for a VAE, and test metrics by attacks that en
 """
 
 from toolkit.disentanglement.attacks import MaskedCopy, Mixing, NoisedCopy, Redundancy, Synergy
-from toolkit.disentanglement.bootstrap import bootstrap
+from toolkit.disentanglement.bootstrap import ScoreIntervals, bootstrap
 from toolkit.disentanglement.bounds import Interval, PIDBounds, Profile, mig, pid_bounds, profile, unibound
 from toolkit.disentanglement.broja import LeastInformation, least_information
 from toolkit.disentanglement.cascade import CascadeVAE
 from toolkit.disentanglement.ccs import common_change_in_surprisal
 from toolkit.disentanglement.codes import GaussianCodes, PointCodes, Posterior, encode, synthetic_codes
 from toolkit.disentanglement.discrete import as_joint, joint_from_samples, joint_from_table, marginals, one_against_rest
-from toolkit.disentanglement.entropies import entropy_informations
+from toolkit.disentanglement.entangled_codes import EntangledCodes
+from toolkit.disentanglement.entropies import EntropyInformations, entropy_informations
 from toolkit.disentanglement.evaluation import Evaluation, evaluate
 from toolkit.disentanglement.evaluation_inputs import factors_from_labels
 from toolkit.disentanglement.exact import MEASURES, PID, PIDInterval, interval, interval_of, pid, pid_at
 from toolkit.disentanglement.factorised import FactorisedScores, factorised_scores, factorised_unibound
+from toolkit.disentanglement.fixed_draws import FixedDraws
 from toolkit.disentanglement.gaussian import (
     attacked_channel,
     channel_information,
@@ -31,7 +33,7 @@ from toolkit.disentanglement.gaussian import (
     gaussian_mmi,
     mixture_information,
 )
-from toolkit.disentanglement.i_min_of_codes import i_min_of_codes
+from toolkit.disentanglement.i_min_of_codes import IMinParts, i_min_of_codes
 from toolkit.disentanglement.information import Informations, informations
 from toolkit.disentanglement.metrics import METRICS
 from toolkit.disentanglement.models import VAE, Discriminator, convolutional_vae, multilayer_vae
@@ -51,11 +53,15 @@ __all__ = [
     "BetaVAE",
     "CascadeVAE",
     "Discriminator",
+    "EntangledCodes",
+    "EntropyInformations",
     "Evaluation",
     "EvidenceBound",
     "FactorVAE",
     "FactorisedScores",
+    "FixedDraws",
     "GaussianCodes",
+    "IMinParts",
     "Informations",
     "Interval",
     "JointVAE",
@@ -69,6 +75,7 @@ __all__ = [
     "Posterior",
     "Profile",
     "Redundancy",
+    "ScoreIntervals",
     "Synergy",
     "VAETraining",
     "as_joint",
