@@ -54,3 +54,14 @@ def test_logarithmic():
         [Series("a", [1, 100], [1e-3, 1], LOOK)], x_limits=(1, 100), y_limits=(1e-3, 1), log_x=True, log_y=True
     )
     assert ">100</text>" in text and ">10⁻³</text>" in text
+
+
+def test_what_is_counted_has_no_fractions_on_its_axis():
+    line = [Series("", [0, 11], [1, 2], LOOK)]
+    assert ">2.5</text>" in drawn(line, x_limits=(0, 11), y_limits=(0, 40))
+    counted = drawn(line, x_limits=(0, 11), y_limits=(0, 40), whole_x=True)
+    assert ">2.5</text>" not in counted and ">5</text>" in counted and ">10</text>" in counted
+    for most in range(1, 40):
+        text = drawn(line, x_limits=(0, most), y_limits=(0, 40), whole_x=True)
+        names = re.findall(r'text-anchor="middle"[^>]*>([^<]*)</text>', text)
+        assert len(names) >= 2 and all(name.isdigit() for name in names)

@@ -251,6 +251,7 @@ def _draw_panel(
         x_label=x_label,
         x_limits=(0.0, float(n_steps)),
         y_limits=(low - gap * (low < 0), high + gap),
+        whole_x=True,
     )
 
 

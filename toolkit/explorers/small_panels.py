@@ -29,6 +29,7 @@ def draw_panel(
     log_y: bool = False,
     room: float | None = None,
     mark: float | None = None,
+    whole_x: bool = False,
 ) -> None:
     """Draw lines into a part of a picture.
 
@@ -42,6 +43,7 @@ def draw_panel(
         log_x, log_y: whether an axis is logarithmic.
         room: pixels for the lines' names; default: what they need.
         mark: x of a vertical line.
+        whole_x: whether x counts something: only whole numbers are named.
     """
     left, top, right, bottom = box[0] + LEFT, box[1] + ABOVE, box[0] + box[2], box[1] + box[3] - BELOW
     right -= (
@@ -53,7 +55,7 @@ def draw_panel(
     for value, name in zip(y_ticks, _names(y_ticks, log_y), strict=True):
         picture.line(left, to_y(value), right, to_y(value), stroke="#e6e6e6", stroke_width=1)
         picture.text(left - 6, to_y(value) + 4, name, size=_TICK, anchor="end", fill=GREY)
-    x_ticks = ticks(*x_limits, log=log_x, most=5)
+    x_ticks = [value for value in ticks(*x_limits, log=log_x, most=5) if not whole_x or value == round(value)]
     for value, name in zip(x_ticks, _names(x_ticks, log_x), strict=True):
         picture.line(to_x(value), bottom, to_x(value), bottom + 4, stroke="#8c8c8c", stroke_width=1)
         picture.text(to_x(value), bottom + 17, name, size=_TICK, anchor="middle", fill=GREY)
