@@ -94,6 +94,21 @@ def test_published_values():
     assert redundant == pytest.approx([1, 1, 0, 0], abs=1e-9)
 
 
+def test_what_the_lesson_says_of_correlated_coins_and_of_channels():
+    def redundant(setting):
+        return pytest.approx([float(compute(setting).measures[name].redundant) for name in MEASURES], abs=5e-4)
+
+    known = entropy(joint_of(preset("COPY")), [0]) + 0.25 * math.log2(0.25) + 0.75 * math.log2(0.75)
+    assert redundant(replace(preset("COPY"), correlation=0.5)) == [1, 1, known, 0.439]
+    assert redundant(preset("RDN-XOR")) == [1, 1, 1, 1]
+    assert informations(joint_of(preset("COPY"))) == pytest.approx(informations(joint_of(preset("RDN-XOR"))))
+    assert redundant(preset("noisy channels")) == [known, known, known, 0.181]
+    assert redundant(preset("errors never at once")) == [known, known, known, 0.085]
+    own = Setting(OWN, PRESETS["UNQ"][0], 0.5)
+    assert redundant(own) == [known, known, known, 0.439]
+    assert "CCS says 0.439 and leaves the interval: unique to b is −0.250." in describe(compute(own))
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -248,7 +263,7 @@ def test_a_measure_that_leaves_the_interval_is_seen_and_said():
     assert found.outside == ("ccs",) and float(found.measures["ccs"].unique_1) < -0.01
     text = draw(found).to_string()
     assert "but CCS says" in text and "filled: outside" in text and "−0.05" in text
-    assert "CCS leaves the interval: unique to a is −0.0" in describe(found)
+    assert "CCS says 0.097 and leaves the interval: unique to a is −0.0" in describe(found)
 
 
 def test_every_end_of_every_control():

@@ -324,7 +324,8 @@ def _leaving(found: Decomposition) -> str:
         values = {words: float(getattr(found.measures[name], part)) for part, words in PART_FIELDS.items()}
         negative = [f"{words} is {amount(value)}" for words, value in values.items() if value < -NOISE]
         why = f": {', '.join(negative)}" if negative else ""
-        sentences.append(f"{MEASURES[name]} leaves the interval{why}.")
+        says = amount(values["redundant"])
+        sentences.append(f"{MEASURES[name]} says {says} and leaves the interval{why}.")
     return " ".join(sentences)
 
 
