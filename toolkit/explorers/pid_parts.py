@@ -215,6 +215,20 @@ def parts_panel(
     return picture
 
 
+def draw_letters(picture: Svg, x: float, y: float) -> None:
+    """Explain the letters of bars that are too narrow for words: ``U unique``, each in its colour.
+
+    Args:
+        picture: on which.
+        x: where the words begin.
+        y: their base line.
+    """
+    for look in PARTS.values():
+        text = f"{look.symbol} {look.name}"
+        picture.text(x, y, text, size=_SMALL, bold=True, fill=look.color)
+        x += text_width(text, _SMALL, bold=True) + 12
+
+
 def draw_bar(picture: Svg, bar: Bar, x: float, width: float, to_y: Scale) -> None:
     """Draw one bar: filled up to its lower end, hatched up to its upper one; no words, no points.
 
