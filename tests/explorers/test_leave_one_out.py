@@ -14,21 +14,17 @@ from toolkit.disentanglement import informations, mig, synthetic_codes, unibound
 from toolkit.disentanglement.attacks import Redundancy
 from toolkit.disentanglement.factorised import factorised_scores
 from toolkit.explorers import explore_leave_one_out
-from toolkit.explorers.leave_one_out import (
-    CORRELATIONS,
+from toolkit.explorers.hidden_copy import (
     DEVIATION,
-    HIDDEN,
     NUMBERS,
     WAYS,
-    compute,
     copy_deviation,
-    describe,
-    draw,
     make_setting,
     rotation,
     split_table,
     turned_information,
 )
+from toolkit.explorers.leave_one_out import CORRELATIONS, HIDDEN, compute, describe, draw
 
 
 def binary_entropy(p):
