@@ -40,10 +40,9 @@ def report(records: Sequence[Record]) -> str:
         about = trained[0].results[0].tables["trained"]
         lines += ["", f"{about['images'][0]}; {about['architecture'][0]} networks, {about['n_steps'][0]:,} steps"]
         lines += ["", *_scores(trained), "", *_parts(trained), "", *_attacks(trained), "", *_pairs(trained)]
-    lines += [
-        "",
-        "Shares of H(factor) are averaged over factors; information is lost where orientation cannot be seen.",
-    ]
+    whose = {"authors": "the authors' code", "library": "disentanglement_lib"}[first.config["variant"]]
+    lines += ["", f"BetaVAE and FactorVAE among the scores: the metrics of these names, as in {whose}"]
+    lines.append("parts, UniBound, MIG and information: shares of H(factor), averaged over factors")
     if n_seeds > 1:
         lines.append(f"a ± b: mean and standard deviation over the {n_seeds} seeds")
     return "\n".join(lines)
@@ -51,7 +50,10 @@ def report(records: Sequence[Record]) -> str:
 
 def _scores(records: Sequence[Record]) -> list[str]:
     tables = []
-    for caption, half in (("all seeds", False), ("the better half of the seeds by each score itself", True)):
+    for caption, half in (
+        ("all seeds", False),
+        ("the better half of the seeds, rounded up, by each score itself", True),
+    ):
         rows = []
         for record in records:
             cells = []

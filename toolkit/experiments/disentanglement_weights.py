@@ -113,10 +113,16 @@ def write_trained(file: Path, trained: Trained) -> None:
         "factor_sizes": codes.factor_sizes,
         "factor_names": codes.factor_names,
     }
+    halves: dict[str, np.ndarray] = {name: array.half().cpu().numpy() for name, array in arrays.items()}
+    halves["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     buffer = io.BytesIO()
-    text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    halves: dict[str, Any] = {name: array.half().cpu().numpy() for name, array in arrays.items()}
-    np.savez_compressed(buffer, **halves, meta=text)
+    # As numpy.savez_compressed, but for a compression that takes a tenth less; numpy.load reads it all the same.
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, half in halves.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            member.compress_type = zipfile.ZIP_LZMA
+            with archive.open(member, "w") as stream:
+                np.lib.format.write_array(stream, half, allow_pickle=False)
     with atomic_write(file) as handle:
         handle.write(buffer.getbuffer())
 
