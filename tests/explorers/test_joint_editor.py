@@ -216,7 +216,8 @@ def test_a_preset_loads_the_sliders_with_one_computation():
 def test_editing_makes_it_your_own():
     view = explore_joint_editor()
     joint = view.controls["joint"]
-    joint.sliders["01"].value = 0.15000000000000002
+    joint.sliders["01"].value = 0.15000000000000002  # as a page sends it
+    assert joint.sliders["01"].value == 0.15000000000000002  # and as it stays: an echo would turn back a moving hand
     assert joint.value == Setting(OWN, (0.0, 0.15, 0.0, 1.0)) and joint.presets.value == OWN
     assert "Your own" in view.drawn.svg.to_string() and view.text.startswith("own")
     joint.presets.value = "OR"

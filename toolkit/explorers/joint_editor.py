@@ -358,9 +358,7 @@ class JointControl(widgets.VBox):
         self.sliders["correlation"] = controls.float_slider(
             "correlation of a and b", setting.correlation, -1.0, 1.0, step=0.05
         )
-        self.sliders["noise"] = controls.float_slider(
-            "noise", setting.noise, 0.0, MOST_NOISE, step=0.05, unit="share of y drawn anew"
-        )
+        self.sliders["noise"] = controls.float_slider("noise (y drawn anew)", setting.noise, 0.0, MOST_NOISE, step=0.05)
         self.notes = widgets.HTML(layout=widgets.Layout(width="100%"))
         rows = [
             widgets.HBox([*pair], layout=widgets.Layout(flex_flow="row wrap", grid_gap="2px 14px"))
@@ -398,7 +396,9 @@ class JointControl(widgets.VBox):
         try:
             self.presets.value = setting.name
             for (name, slider), value in zip(self.sliders.items(), values, strict=True):
-                slider.value = value
+                # What the page sent a moment ago must not come back rounded: the reader's hand may be further on.
+                if abs(slider.value - value) > NOISE:
+                    slider.value = value
                 slider.disabled = name in why
                 slider.tooltip = why.get(name)
         finally:
@@ -412,7 +412,7 @@ class JointControl(widgets.VBox):
 def _listed(names: list[str]) -> str:
     if len(names) == 4:
         return "The four sliders for P(y = 1 | a, b) rest"
-    plain = [name.partition(" (share")[0] for name in names]
+    plain = [name.partition(" (")[0] for name in names]
     return f"{' and '.join(plain)} rest{'s' * (len(plain) == 1)}"
 
 
@@ -424,6 +424,7 @@ def explore_joint_editor(name: str = "AND") -> View:
     """
     joint = JointControl(preset(name))
     percent = controls.int_slider("R, from its lower to its upper end", 50, 0, 100, step=2, unit="%")
+    percent.layout.width = "654px"  # as two of the others: its words alone are as wide as one
 
     def rest(_: object = None) -> None:
         why = why_closed(interval(joint_of(joint.value)))
