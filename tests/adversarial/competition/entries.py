@@ -159,6 +159,12 @@ def talks_rubbish(images, epsilon):
     time.sleep(60)
 
 
+def forks_and_returns(images, epsilon):
+    """Let the child return too."""
+    os.fork()
+    return images
+
+
 class LeavesChildren:
     """Start a child in the same and one in a new session, write down who they are, and sleep or exit."""
 

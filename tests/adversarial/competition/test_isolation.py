@@ -125,6 +125,16 @@ def test_children_end_with_their_submission(isolation: Isolation, tmp_path: Path
     assert wait_until(lambda: not any(map(alive, pids)))
 
 
+def test_a_child_that_returns_too_is_not_heard(isolation: Isolation) -> None:
+    with isolation.worker(entries.forks_and_returns) as worker:
+        for level in range(20):
+            images = torch.full_like(IMAGES, level)
+            found = worker.run("non-targeted", Task(images, 8, None, 5), LIMIT)
+            assert found.verdict == "ok"
+            (piece,) = found.pieces
+            assert torch.equal(piece.values, images)
+
+
 def test_what_cannot_be_sent_says_so(isolation: Isolation) -> None:
     lock = threading.Lock()
     found = run(isolation, lambda images, epsilon: images if lock.locked() else None)

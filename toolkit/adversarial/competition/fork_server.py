@@ -28,6 +28,8 @@ from toolkit.adversarial.competition.submissions import Piece, answer, undisturb
 HEADER = struct.Struct("!IQ")
 """Before each message: the lengths of its JSON part and of its bytes."""
 
+Reply = Callable[..., None]
+
 
 def serve(descriptor: int) -> None:
     """Fork a guardian for each request until the parent closes the connection. Does not return."""
@@ -53,8 +55,12 @@ def serve(descriptor: int) -> None:
     os._exit(0)
 
 
-def send(connection: socket.socket, header: dict[str, Any], body: bytes = b"") -> None:
-    """Send a message."""
+def _reply(connection: socket.socket, worker: int, header: dict[str, Any], body: bytes = b"") -> None:
+    """Send a message of the worker."""
+    # A child that a submission forked and let return would say all twice, and its second answer would pass for the next
+    # batch's.
+    if os.getpid() != worker:
+        os._exit(0)
     text = json.dumps(header).encode()
     connection.sendall(HEADER.pack(len(text), len(body)) + text)
     connection.sendall(body)
@@ -144,36 +150,37 @@ def _work(descriptor: int) -> None:
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     connection = socket.socket(fileno=descriptor)
+    reply = partial(_reply, connection, os.getpid())
     with connection.makefile("rb") as requests:
         payload = _receive(requests)
         if payload is None:
             return
-        _answer_or_excuse(connection, lambda: cloudpickle.loads(payload))
+        _answer_or_excuse(reply, lambda: cloudpickle.loads(payload))
         while (request := _receive(requests)) is not None:
-            _answer_or_excuse(connection, partial(_play, connection, payload, request))
+            _answer_or_excuse(reply, partial(_play, reply, payload, request))
 
 
-def _play(connection: socket.socket, payload: bytes, request: bytes) -> None:
+def _play(reply: Reply, payload: bytes, request: bytes) -> None:
     track, task = pickle.loads(request)
     # A fresh copy for every batch: nothing that it remembers can depend on which batches it saw before.
     with undisturbed(task.seed):
         function = cloudpickle.loads(payload)
     for piece in answer(function, track, task):
-        _send_piece(connection, piece)
+        _send_piece(reply, piece)
 
 
-def _send_piece(connection: socket.socket, piece: Piece) -> None:
+def _send_piece(reply: Reply, piece: Piece) -> None:
     header = {"kind": piece.kind, "indices": list(piece.indices), "reason": piece.reason[:1000]}
-    send(connection, header, b"" if piece.values is None else piece.values.contiguous().numpy().tobytes())
+    reply(header, b"" if piece.values is None else piece.values.contiguous().numpy().tobytes())
 
 
-def _answer_or_excuse(connection: socket.socket, action: Callable[[], Any]) -> None:
+def _answer_or_excuse(reply: Reply, action: Callable[[], Any]) -> None:
     try:
         action()
         report = {"kind": "end", "reason": ""}
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: whatever it raised, it was the submission
         report = {"kind": "end", "reason": describe_error(error)}
-    send(connection, report)
+    reply(report)
 
 
 def describe_error(error: BaseException) -> str:
