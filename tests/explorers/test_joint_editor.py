@@ -11,20 +11,8 @@ import torch
 from tests.explorers.inside import words_outside
 from toolkit.disentanglement.systems import named_system
 from toolkit.explorers import explore_joint_editor
-from toolkit.explorers.joint_editor import (
-    LARGER,
-    MOST_NOISE,
-    OWN,
-    PRESETS,
-    Setting,
-    compute,
-    describe,
-    draw,
-    joint_of,
-    preset,
-    resting,
-    why_closed,
-)
+from toolkit.explorers.joint_control import LARGER, MOST_NOISE, OWN, PRESETS, Setting, joint_of, preset, resting
+from toolkit.explorers.joint_editor import compute, describe, draw, why_closed
 from toolkit.explorers.pid_parts import MEASURES
 
 SYSTEMS = {name: {} for name in ("AND", "OR", "XOR", "UNQ", "RDN", *LARGER)}
