@@ -194,7 +194,7 @@ def test_the_first_state_makes_the_point():
     apart = float(found.measures["mmi"].redundant - found.measures["broja"].redundant)
     assert apart == pytest.approx(float(found.population.apart("MMI and BROJA").max())) and apart > 0.15
     assert "Never outside: I_min, MMI, BROJA; CCS leaves it in " in view.text
-    assert "BROJA ≤ I_min ≤ MMI in 1,000" in view.text
+    assert "BROJA ≤ I_min ≤ MMI in all 1,000" in view.text
     picture = view.drawn.svg.to_string()
     assert "The same joint distribution: R = 0.037 bits by BROJA, 0.214 by MMI" in picture
 

@@ -237,11 +237,12 @@ def describe(found: Apart) -> str:
     ]
     values = ", ".join(f"{MEASURES[name]} {amount(float(one.redundant))}" for name, one in found.measures.items())
     ends = found.interval.redundant
+    ordered = f"all {n:,}" if population.ordered == n else f"{population.ordered:,}"
     among = f" of {len(population.redundant['ccs'])}" if "ccs" in ORDERS[found.order] else ""
     return (
         f"{n:,} random joints ({population.kind}): the interval is {amount(float(width.median()))} bits wide in the "
         f"median, at most {amount(float(width.max()))}. Never outside: {', '.join(inside)}{''.join(left)}. "
-        f"BROJA ≤ I_min ≤ MMI in {population.ordered:,}. Joint {found.rank}{among} by the distance of {found.order}: "
+        f"BROJA ≤ I_min ≤ MMI in {ordered}. Joint {found.rank}{among} by the distance of {found.order}: "
         f"R can be {span(float(ends.lower), float(ends.upper))} bits; {values}."
     )
 
