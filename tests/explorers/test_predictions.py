@@ -1,8 +1,12 @@
 """The first questions of the lessons: asked without their answer, and answered when a choice is made."""
 
+import math
+import re
+
 import pytest
 import torch
 
+from toolkit.disentanglement import factorised_scores, interval, joint_from_table, pid
 from toolkit.estimators import RAM, LeaveOneOut, exact_variance
 from toolkit.experiments.adversarial_published import N_IMAGES, published_tables
 from toolkit.experiments.small_tapes import Design
@@ -87,3 +91,38 @@ def test_adversarial_examples_is_right_by_the_recorded_run():
     others = [means["BIM 32 single"], means["MI-FGSM 32 single"]]
     assert means["clean"] < step < means["FGSM 32 fused"] - 0.05
     assert means["FGSM 32 fused"] > max(others) + 0.02
+
+
+def test_partial_information_is_right_by_the_table_of_both_coins():
+    question = predictions.partial_information()
+    assert question.answer.startswith("that is not settled")
+    gate = joint_from_table({(a, b, a & b): 1 for a in (0, 1) for b in (0, 1)})
+    bounds = interval(gate, unit="bits")
+    alone = -0.25 * math.log2(0.25) - 0.75 * math.log2(0.75) - 0.5
+    assert float(bounds.redundant.lower) == pytest.approx(0.0, abs=1e-12)
+    assert float(bounds.redundant.upper) == pytest.approx(alone)
+    assert f"tells {alone:.2f} bits" in question.question and f"from 0.00 to {alone:.2f} bits" in question.explanation
+    for measure, title in {"i_min": "I_min", "mmi": "MMI", "broja": "BROJA", "ccs": "CCS"}.items():
+        said = re.search(rf"{title}[^:]*: ([\d.]+) bits", question.explanation)
+        assert float(said[1]) == pytest.approx(float(pid(gate, measure, unit="bits").redundant), abs=0.005)
+    assert "CCS: 0.10 bits" in question.explanation, "a third of it, as one of the answers says"
+
+
+def test_disentanglement_is_right_by_quadrature():
+    question = predictions.disentanglement()
+    levels = [[index - (n - 1) / 2 for index in range(n)] for n in (3, 4, 4, 4, 4)]
+    levels = [[level / math.sqrt(sum(x * x for x in of) / len(of)) for level in of] for of in levels]
+    before, after = factorised_scores(levels, 0.3, [0.0, 4.0]).unibound.tolist()
+    offered = [float(option.split()[1]) for option in question.options]
+    lost = 100 * (1 - after / before)
+    nearest = min(offered, key=lambda share: abs(share - lost))
+    assert question.answer == f"about {nearest:.0f} %" and abs(nearest - lost) < 3
+    said = [float(number) for number in re.findall(r"0\.\d\d", question.explanation)]
+    assert said == pytest.approx([before, after], abs=0.015)
+
+
+def test_disentanglement_says_what_a_new_latent_and_the_runner_up_know():
+    question = predictions.disentanglement()
+    share, lost = (int(number) for number in re.findall(r"(\d+) %", question.question))
+    # MIG's runner-up is a new latent, and the best latent is an old one: what MIG loses is what the new one knows.
+    assert 15 < lost <= share < 30

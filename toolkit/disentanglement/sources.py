@@ -167,8 +167,15 @@ class SourceTable:
 class AttackedCodes(Protocol):
     """Codes after an attack: more latents, whose informations follow exactly from the clean code's."""
 
-    codes: GaussianCodes
-    latent_names: tuple[str, ...]
+    @property
+    def codes(self) -> GaussianCodes:
+        """The clean code."""
+        ...
+
+    @property
+    def latent_names(self) -> tuple[str, ...]:
+        """Of the attacked code's latents."""
+        ...
 
     def sources(self, draws: Draws, *, generator: torch.Generator) -> SourceTable:
         """Return the sources of all latents of the attacked code; ``generator`` draws the attack's own noise."""

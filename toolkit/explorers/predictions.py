@@ -126,3 +126,58 @@ def adversarial_examples() -> Prediction:
         explanation="More steps fit the change to the network that it is made on. What fools four networks is less "
         "likely to be a peculiarity of one.",
     )
+
+
+def partial_information() -> Prediction:
+    """Ask how much two independent coins know in common, for ``09_partial_information``."""
+    from toolkit.disentanglement import interval, named_system, pid
+    from toolkit.explorers.pid_parts import MEASURES
+
+    gate = named_system("AND")
+    bounds = interval(gate, unit="bits")
+    lower, upper = float(bounds.redundant.lower), float(bounds.redundant.upper)
+    by_amount: dict[str, list[str]] = {}
+    for name, title in MEASURES.items():
+        by_amount.setdefault(f"{float(pid(gate, name, unit='bits').redundant):.2f}", []).append(title)
+    says = "; ".join(f"{', '.join(titles)}: {amount} bits" for amount, titles in by_amount.items())
+    return predict(
+        "Two coins are tossed, independently of each other. A light goes on if both show heads. One coin alone tells "
+        f"{float(bounds.information_1):.2f} bits about the light, and so does the other. How much of that is the same "
+        "for both coins?",
+        [
+            "nothing: independent coins have nothing in common",
+            "about a third of it",
+            "all of it",
+            "that is not settled: each of these is possible",
+        ],
+        answer="that is not settled: each of these is possible",
+        explanation="What each coin tells, and what both tell together, leave room for anything from "
+        f"{lower:.2f} to {upper:.2f} bits, until someone says what “the same” means. Four published measures: {says}.",
+    )
+
+
+def disentanglement() -> Prediction:
+    """Ask what a mixed copy of a code costs UniBound if it costs MIG a fifth, for ``10_disentanglement``."""
+    import torch
+
+    from toolkit.disentanglement import FixedDraws, Redundancy, profile
+    from toolkit.explorers.attack_curves import ideal_code
+
+    clean = ideal_code()
+    draws = FixedDraws(clean, n_samples=1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = [draws.informations(code) for code in (clean, Redundancy(4.0)(clean))]
+    before, after = map(profile, found)
+    single = found[1].single
+    new = float((single[clean.n_latents :].amax(0) / single[: clean.n_latents].amax(0)).max())
+    lost = {name: 100 * (1 - getattr(after, name) / getattr(before, name)) for name in ("mig", "unibound")}
+    offered = {f"about {share} %": share for share in (20, 40, 65, 85)}
+    return predict(
+        "A perfect code has one latent for each factor. Then as many latents again are appended, each a mixture of all "
+        f"the old ones, with noise. No new latent says more than {100 * new:.0f} % of what a factor's own latent says. "
+        f"MIG, the gap between the best latent and the second best, loses {lost['mig']:.0f} %. How much does UniBound "
+        "lose, the gap between the best latent and all the others together?",
+        list(offered),
+        answer=min(offered, key=lambda option: abs(offered[option] - lost["unibound"])),
+        explanation=f"It falls from {before.unibound:.2f} to {after.unibound:.2f}. A new latent says little; all of "
+        "them together give the old ones back, but for a little noise.",
+    )
