@@ -29,8 +29,8 @@ ATTACKS: dict[str, Callable[[float], Any]] = {
     "mixing": lambda strength: Mixing(strength / (1 + strength)),
 }
 """By name, from a strength of 0 or more; mixing takes strength / (1 + strength), which is below 1."""
-STRENGTHS = (0.0, 0.4, 1.0, 2.0, 4.0, 6.0)
-"""Where curves have their points."""
+STRENGTHS = (0.0, 0.2, 0.6, 1.0, 2.0, 4.0, 6.0)
+"""Where curves have their points. A weak attack is not none: it has new latents, which some scores notice at once."""
 PAPER = ("unibound", "mig", "beta_vae", "factor_vae")
 """The scores that the paper attacks."""
 OTHERS = ("unibound", "sap", "dci", "mig_sup", "modularity", "irs")

@@ -78,6 +78,7 @@ class Attacked:
         scores: each score at this strength; between two points of its curve, what the line says.
         exact: UniBound by quadrature, at ``_FINE``; None where there is no short cut.
         exact_here: the same at this strength.
+        n_categorical: latents that attacks leave alone.
     """
 
     code: str
@@ -89,6 +90,7 @@ class Attacked:
     scores: dict[str, float]
     exact: tuple[float, ...] | None
     exact_here: float | None
+    n_categorical: int = 0
 
     @property
     def n_missing(self) -> int:
@@ -140,13 +142,14 @@ def compute(
     scores |= {metric: getattr(now, metric) for metric in ("unibound", "mig") if metric in metrics}
     here = bench.exact_unibound(attack, (strength,))
     fine = bench.exact_unibound(attack, _FINE)
-    return Attacked(code, attack, strength, clean, now, curves, scores, fine, here[0] if here else None)
+    untouched = bench.codes.n_latents - bench.codes.n_real
+    return Attacked(code, attack, strength, clean, now, curves, scores, fine, here[0] if here else None, untouched)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The picture
 
-_WIDTH, _CURVES, _TOP, _TALL = 720.0, 404.0, 36.0, 318.0
+_WIDTH, _CURVES, _TOP, _TALL = 720.0, 392.0, 36.0, 318.0
 
 
 def draw(found: Attacked) -> Svg:
@@ -167,7 +170,7 @@ def draw(found: Attacked) -> Svg:
     groups = {"no attack": _bars(found.clean)}
     if found.strength > 0:
         groups[f"{found.attack}, {found.strength:g}"] = _bars(found.now)
-    draw_letters(picture, _CURVES + 14, _TOP + 19)
+    draw_letters(picture, _CURVES + 8, _TOP + 19)
     panel = parts_panel(
         groups, width=_WIDTH - _CURVES, height=_TALL - 28, value_label="share of H(y)", limits=(0.0, 1.0)
     )
@@ -179,7 +182,8 @@ def _series(found: Attacked) -> list[Series]:
     lines = []
     if found.exact is not None:
         thin = style.Line(style.BLACK, "-", "", 1.6)
-        lines.append(Series("exact", _FINE, found.exact, thin))
+        first = 1 if found.attack == "masked copy" else 0  # however weak, it takes all that was unique
+        lines.append(Series("exact", _FINE[first:], found.exact[first:], thin))
     for metric, curve in found.curves.items():
         look = _LOOKS[metric]
         known = [(at, value) for at, value in zip(STRENGTHS, curve, strict=True) if not np.isnan(value)]
@@ -253,6 +257,9 @@ def describe(found: Attacked) -> str:
             f"{found.attack.capitalize()} of {found.code}, {at}: {', '.join(moves)}. "
             f"{_parts(found)}: {_WHY[found.attack]}."
         )
+    if found.n_categorical and found.strength > 0:
+        one = found.n_categorical == 1
+        text += f" {found.n_categorical} categorical latent{' stays as it is' if one else 's stay as they are'}."
     if found.n_missing:
         done = len(STRENGTHS) - found.n_missing
         text += f" The other scores are being computed ({done} of {len(STRENGTHS)} strengths)."

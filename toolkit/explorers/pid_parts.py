@@ -226,7 +226,7 @@ def draw_letters(picture: Svg, x: float, y: float) -> None:
     for look in PARTS.values():
         text = f"{look.symbol} {look.name}"
         picture.text(x, y, text, size=_SMALL, bold=True, fill=look.color)
-        x += text_width(text, _SMALL, bold=True) + 12
+        x += text_width(text, _SMALL, bold=True) + 8
 
 
 def draw_bar(picture: Svg, bar: Bar, x: float, width: float, to_y: Scale) -> None:
