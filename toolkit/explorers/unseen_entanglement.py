@@ -377,6 +377,8 @@ def _draw_hidden(picture: Svg, found: Unseen) -> None:
 
 def _finding(found: Unseen) -> str:
     if found.case == HIDDEN:
+        if not found.percent:
+            return "Hearts only: no two orientations look the same"
         best = amount(found.at("even"), 2)
         return f"{found.percent} % squares: of orientation no encoder can know more than {best}"
     unibound = amount(found.at("unibound"), 2)
