@@ -329,6 +329,8 @@ def test_a_random_model_draws_from_the_generator_it_is_given() -> None:
         (([entries.copy, entries.copy],), {}, "names that differ"),
         (([3],), {}, "functions"),
         (({" ": entries.copy},), {}, "a name for each"),
+        (({"": entries.copy},), {}, "a name for each"),
+        (((), (), {"": Submission("x", entries.always_zero, "defence")}), {}, "a name for each"),
         (([Submission("x", entries.always_zero, "defence")],), {}, "a submission to this track"),
         ((), {"time_limit": 0, "isolate": True}, "time_limit"),
         ((), {"epsilons": ()}, "epsilons"),
@@ -336,12 +338,23 @@ def test_a_random_model_draws_from_the_generator_it_is_given() -> None:
         ((), {"n_jobs": 2}, "n_jobs"),
         ((), {"n_jobs": 0, "isolate": True}, "n_jobs"),
         ((), {"batch_size": 0}, "batch_size"),
+        ((), {"batch_size": 2.5}, "batch_size"),
+        ((), {"epsilons": 16}, "epsilons"),
         ((), {"assignment": "other"}, "assignment"),
     ],
 )
 def test_impossible_competitions_are_refused(arguments: tuple, options: dict, error: str) -> None:
     with pytest.raises(Exception, match=error):
         Competition(*arguments, **{"isolate": False, **options})
+
+
+def test_models_without_a_name_are_named_after_their_kind() -> None:
+    class Constant(torch.nn.Module):
+        def forward(self, images):
+            return torch.zeros(len(images), 2)
+
+    (defence,) = Competition([], [], [Constant()], isolate=False).defences
+    assert defence.name == "Constant"
 
 
 @pytest.mark.parametrize(

@@ -246,3 +246,32 @@ def test_a_representation_is_short(found: Tournament) -> None:
 def test_unknown_tracks_and_scorings_are_refused(found: Tournament, track: str, scoring: str) -> None:
     with pytest.raises(Exception, match=r"track|scoring"):
         found.scores(track, scoring)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("correct_by_batch", -1),
+        ("correct_by_batch", 1),  # one image is then neither right, wrong nor unlabelled
+        ("error_by_batch", 7),
+        ("hit_by_batch", 2),  # more than were labelled wrongly
+        ("labelled_by_batch", 3),
+        ("produced_by_batch", 3),
+        ("produced_by_batch", -1),
+        ("targeted", "no"),
+        ("sizes", "2"),
+        ("attacks", 3),
+    ],
+)
+def test_counts_that_cannot_be_are_refused(found: Tournament, tmp_path: Path, name: str, value: object) -> None:
+    path = tmp_path / "found.json"
+    found.save(path)
+    given = json.loads(path.read_text())
+    place = given[name]
+    while isinstance(place[0], list):
+        place = place[0]
+    assert place[0] != value
+    place[0] = value
+    path.write_text(json.dumps(given))
+    with pytest.raises(ValueError, match=r"Tournament\.load"):
+        Tournament.load(path)

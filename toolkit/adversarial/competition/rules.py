@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,10 +70,15 @@ def plan_batches(
 
     Raises:
         ValueError: no epsilon or one out of range, an unknown assignment, an empty batch.
+        TypeError: epsilons that are no sequence, a size that is no integer.
     """
     operation = "plan_batches"
     require(n_images >= 0, operation, "n_images", ">= 0", n_images)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        reject(operation, "batch_size", "an integer", repr(batch_size), kind=TypeError)
     require(batch_size >= 1, operation, "batch_size", ">= 1", batch_size)
+    if not isinstance(epsilons, Iterable) or not hasattr(epsilons, "__len__"):
+        reject(operation, "epsilons", "integers from 0 to 255, a list of them", repr(epsilons), kind=TypeError)
     whole = all(isinstance(e, (int, np.integer)) and not isinstance(e, bool) and 0 <= e <= 255 for e in epsilons)
     require(whole and len(epsilons) > 0, operation, "epsilons", "integers from 0 to 255", epsilons)
     require(assignment in ("round-robin", "random"), operation, "assignment", "'round-robin' or 'random'", assignment)

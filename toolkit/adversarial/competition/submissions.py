@@ -147,14 +147,18 @@ def as_submission(name: str | None, item: Any, track: Track) -> Submission:
     """Read one submission; see :func:`as_submissions`."""
     if isinstance(item, Submission):
         require(item.track == track, "Competition", track, f"a submission to this track, {track}", repr(item))
-        return Submission(name or item.name, item.function, track)
+        return Submission(item.name if name is None else _named(name, track), item.function, track)
     if not callable(item):
         reject("Competition", track, "functions or submissions", type(item).__name__, kind=TypeError)
+    name = _named(getattr(item, "__name__", type(item).__name__) if name is None else name, track)
     if isinstance(item, nn.Module) and track == "defence":
-        item = from_model(name or type(item).__name__, item).function
-    name = str(name or getattr(item, "__name__", type(item).__name__))
-    require(bool(name.strip()), "Competition", track, "a name for each", repr(name))
+        return from_model(name, item)
     return Submission(name, item, track)
+
+
+def _named(name: object, track: Track) -> str:
+    require(bool(str(name).strip()), "Competition", track, "a name for each", repr(name))
+    return str(name)
 
 
 def answer(submission_function: Callable[..., Any], track: Track, task: Task) -> Iterator[Piece]:

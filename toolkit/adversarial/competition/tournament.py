@@ -19,6 +19,7 @@ from toolkit.core.files import atomic_write
 
 Scoring = Literal["paper", "kit"]
 _FORMAT = "toolkit.adversarial.Tournament/1"
+_COUNTS = ("correct", "error", "hit", "labelled")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,24 @@ class Tournament:
     defence_seconds: Float[Tensor, "defences attacks batches"]
     remarks: tuple[Remark, ...] = ()
     blacklist: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        games = (len(self.defences), len(self.attacks), len(self.sizes))
+        right, wrong, hit, labelled = (getattr(self, f"{name}_by_batch") for name in _COUNTS)
+        shapes = [tuple(counts.shape) for counts in (right, wrong, hit, labelled, self.defence_seconds)]
+        shapes += [(games[0], *counts.shape) for counts in (self.produced_by_batch, self.attack_seconds)]
+        require(all(shape == games for shape in shapes), "Tournament", "counts", f"shape {list(games)}", shapes)
+        sizes = torch.tensor(self.sizes, dtype=torch.int64)
+        produced, missing = self.produced_by_batch, sizes - self.produced_by_batch
+        sound = (
+            ((produced >= 0) & (missing >= 0)).all()
+            & ((labelled >= 0) & (labelled <= produced) & (right >= missing) & (hit >= 0) & (hit <= wrong)).all()
+            & (right + wrong == missing + labelled).all()
+        )
+        expected = (
+            "for each batch right (or missing), wrong and unlabelled images that add up to all, hits among the wrong"
+        )
+        require(bool(sound), "Tournament", "counts", expected, "others")
 
     def __repr__(self) -> str:
         n_targeted = sum(self.targeted)
@@ -310,6 +329,10 @@ def _from_dict(given: dict[str, Any]) -> Tournament:
     values["remarks"] = tuple(Remark(**remark) for remark in given["remarks"])
     require(n_batches == len(values["epsilons"]), "Tournament.load", "epsilons", f"{n_batches}", values["epsilons"])
     require(n_attacks == len(values["targeted"]), "Tournament.load", "targeted", f"{n_attacks}", values["targeted"])
+    for kind, names in ((bool, ("targeted",)), (int, ("epsilons", "sizes")), (str, ("attacks", "defences"))):
+        for name in names:
+            right = all(type(value) is kind for value in values[name])
+            require(right, "Tournament.load", name, f"{kind.__name__}s", values[name])
     return Tournament(**values)
 
 
