@@ -114,7 +114,8 @@ def test_missing_points_are_left_out():
     assert math.isnan(found.scores["beta_vae"])
     text = describe(found)
     assert "being computed (0 of 7 strengths)" in text and "nan" not in text and "BetaVAE" not in text
-    assert "nan" not in draw(found).to_string()
+    picture = draw(found).to_string()
+    assert "nan" not in picture and "BetaVAE" not in picture and "exact" in picture
     fill(bench, "synergy", PAPER, strengths=(1.0,))
     assert missing(bench, "synergy", PAPER) == [at for at in STRENGTHS if at not in (1.0,)]
     assert "(1 of 7 strengths)" in describe(compute(bench, attack="synergy", strength=1.0))
@@ -136,6 +137,8 @@ def test_smaller_grids_are_complete(trained):
         (match,) = (trained.factors == torch.tensor(old)).all(1).nonzero().tolist()
         assert torch.equal(small.mean[row].float(), trained.mean[match[0]])
     assert smaller_grid(small).n_images == small.n_images
+    assert Bench.trained(trained).note == "Of 120 images a smaller complete grid is scored, 3×4×3"
+    assert Bench.trained(small).note == ""
 
 
 def test_the_view(trained):
@@ -152,6 +155,7 @@ def test_the_view(trained):
     view.filler.wait()
     assert view.result.n_missing == 0 and view.result.exact is None
     assert "1 categorical latent stays as it is" in view.text  # and so does what it knows of the shape
+    assert "smaller complete grid is scored, 3×4×3" in view.text
     per_factor = view.result.now.per_factor.unique.lower.tolist()
     assert per_factor[0] > 0.5 and max(per_factor[1:]) < 1e-9
     assert words_outside(view.drawn.svg) == []
@@ -192,7 +196,7 @@ def test_no_attack_says_so(ideal):
     found = compute(ideal, strength=0.0)
     assert describe(found).startswith("Nobody attacks this code (ideal): UniBound 0.84")
     text = draw(found).to_string()
-    assert "No attack: UniBound 0.84" in text and "redundancy, 0" not in text
+    assert "No attack: UniBound 0.84" in text and "redundancy, 0" in text
 
 
 def test_a_code_with_nothing_unique_has_no_share_to_keep():

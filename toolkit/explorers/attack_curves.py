@@ -1,6 +1,7 @@
 """Scores of a code under an attack: informations from the same draws at every strength, other scores from points."""
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ N_DRAWS, N_POINTS = 250, 2000
 _PAIRS = BetaVAEVariant("samples", 100, 1000, 500, "logistic", True)
 _GROUPS = FactorVAEVariant("samples", 100, 400, 400, 65_536, 0.0, True)
 _OF_POINTS: dict[str, Callable[[PointCodes, torch.Generator], float]] = {
-    "beta_vae": lambda points, generator: beta_vae_score(points, variant=_PAIRS, generator=generator).score,
+    "beta_vae": lambda points, generator: _beta_vae(points, generator),
     "factor_vae": lambda points, generator: factor_vae_score(points, variant=_GROUPS, generator=generator).score,
     "sap": lambda points, generator: sap(points, generator=generator).score,
     "dci": lambda points, generator: dci(points, generator=generator).disentanglement,
@@ -51,6 +52,13 @@ _OF_POINTS: dict[str, Callable[[PointCodes, torch.Generator], float]] = {
     "modularity": lambda points, generator: modularity(points).score,
     "irs": lambda points, generator: irs(points).score,
 }
+
+
+def _beta_vae(points: PointCodes, generator: torch.Generator) -> float:
+    with warnings.catch_warnings():
+        # The fit may end at its most iterations: for a curve it is near enough.
+        warnings.filterwarnings("ignore", "lbfgs failed to converge")
+        return beta_vae_score(points, variant=_PAIRS, generator=generator).score
 
 
 def ideal_code() -> GaussianCodes:
@@ -95,10 +103,11 @@ class Bench:
         levels: for each factor the means of the one latent that holds it, where the code is ideal: then most attacks
             have exact scores.
         seed: of all draws; every attack and strength gets the same ones.
+        note: what else to say of the code.
     """
 
-    def __init__(self, codes: GaussianCodes, levels: Sequence[Tensor] = (), seed: int = 0):
-        self.codes, self.levels, self._seed = codes, tuple(levels), seed
+    def __init__(self, codes: GaussianCodes, levels: Sequence[Tensor] = (), seed: int = 0, note: str = ""):
+        self.codes, self.levels, self.note, self._seed = codes, tuple(levels), note, seed
         self._draws = FixedDraws(codes, n_samples=N_DRAWS, generator=self._generator(), dtype=torch.float64)
         self._lock = threading.Lock()
         self._profiles: dict[tuple[str, float], Profile] = {}
@@ -111,6 +120,15 @@ class Bench:
         """Return the bench of the ideal code."""
         codes = ideal_code()
         return cls(codes, [codes.mean[:, number].unique() for number in range(len(SIZES))])
+
+    @classmethod
+    def trained(cls, codes: GaussianCodes) -> "Bench":
+        """Return the bench of a trained code, on a grid that is small enough for a slider."""
+        small = smaller_grid(codes)
+        if small.n_images == codes.n_images:
+            return cls(small)
+        kept = "×".join(map(str, small.factor_sizes))
+        return cls(small, note=f"Of {codes.n_images:,} images a smaller complete grid is scored, {kept}")
 
     def attacked(self, attack: str, strength: float) -> GaussianCodes | EntangledCodes:
         """Return the attacked codes; at strength 0, those that nobody attacked.

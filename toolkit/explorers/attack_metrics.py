@@ -12,7 +12,7 @@ import numpy as np
 
 from toolkit.core.errors import require
 from toolkit.core.svg import Svg
-from toolkit.core.text_width import shorten
+from toolkit.core.text_width import shorten, text_width
 from toolkit.disentanglement.bounds import PARTS as NAMES
 from toolkit.disentanglement.bounds import Profile
 from toolkit.disentanglement.codes import GaussianCodes
@@ -27,7 +27,6 @@ from toolkit.explorers.attack_curves import (
     fill,
     missing,
     rotated_code,
-    smaller_grid,
 )
 from toolkit.explorers.pid_parts import Bar, draw_letters, parts_panel, span
 from toolkit.explorers.small_panels import draw_panel
@@ -79,6 +78,7 @@ class Attacked:
         exact: UniBound by quadrature, at ``_FINE``; None where there is no short cut.
         exact_here: the same at this strength.
         n_categorical: latents that attacks leave alone.
+        note: what else to say of the code.
     """
 
     code: str
@@ -91,6 +91,7 @@ class Attacked:
     exact: tuple[float, ...] | None
     exact_here: float | None
     n_categorical: int = 0
+    note: str = ""
 
     @property
     def n_missing(self) -> int:
@@ -143,7 +144,8 @@ def compute(
     here = bench.exact_unibound(attack, (strength,))
     fine = bench.exact_unibound(attack, _FINE)
     untouched = bench.codes.n_latents - bench.codes.n_real
-    return Attacked(code, attack, strength, clean, now, curves, scores, fine, here[0] if here else None, untouched)
+    exact = (fine, here[0] if here else None)
+    return Attacked(code, attack, strength, clean, now, curves, scores, *exact, untouched, bench.note)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -165,11 +167,10 @@ def draw(found: Attacked) -> Svg:
         x_limits=(0.0, MOST),
         y_limits=(0.0, 1.04),
         x_label=label,
+        room=text_width(_TITLES["modularity"], 12, bold=True) + 10,
         mark=found.strength,
     )
-    groups = {"no attack": _bars(found.clean)}
-    if found.strength > 0:
-        groups[f"{found.attack}, {found.strength:g}"] = _bars(found.now)
+    groups = {"no attack": _bars(found.clean), f"{found.attack}, {found.strength:g}": _bars(found.now)}
     draw_letters(picture, _CURVES + 8, _TOP + 19)
     panel = parts_panel(
         groups, width=_WIDTH - _CURVES, height=_TALL - 28, value_label="share of H(y)", limits=(0.0, 1.0)
@@ -188,10 +189,11 @@ def _series(found: Attacked) -> list[Series]:
         look = _LOOKS[metric]
         known = [(at, value) for at, value in zip(STRENGTHS, curve, strict=True) if not np.isnan(value)]
         x, y = [at for at, _ in known], [value for _, value in known]
+        title = _TITLES[metric] if len(known) > 1 else ""
         if metric != "unibound" or found.exact is None:
-            lines.append(Series(_TITLES[metric], x, y, look))
+            lines.append(Series(title, x, y, look))
         if look.marker:
-            lines.append(Series("" if found.exact is None or metric != "unibound" else "UniBound", x, y, look, True))
+            lines.append(Series(title if found.exact is not None and metric == "unibound" else "", x, y, look, True))
     lines.append(Series("", [found.strength], [found.now.unibound], _LOOKS["unibound"], True))
     return lines
 
@@ -260,6 +262,8 @@ def describe(found: Attacked) -> str:
     if found.n_categorical and found.strength > 0:
         one = found.n_categorical == 1
         text += f" {found.n_categorical} categorical latent{' stays as it is' if one else 's stay as they are'}."
+    if found.note:
+        text += f" {found.note}."
     if found.n_missing:
         done = len(STRENGTHS) - found.n_missing
         text += f" The other scores are being computed ({done} of {len(STRENGTHS)} strengths)."
@@ -310,7 +314,7 @@ def explore_attack_metrics(*, codes: Mapping[str, GaussianCodes] | None = None) 
 
     def bench_of(code: str) -> Bench:
         if code not in benches:
-            benches[code] = Bench(rotated_code() if code == ROTATED else smaller_grid(trained[code]))
+            benches[code] = Bench(rotated_code()) if code == ROTATED else Bench.trained(trained[code])
         return benches[code]
 
     filler: list[Filler] = []
