@@ -198,6 +198,7 @@ def masked(latents):
     "answer",
     [
         xors,
+        lambda latents: torch.cat([latents, (latents ^ latents.roll(1, 1)) * 1e-4], 1),
         lambda latents: xors(latents).numpy(),
         lambda latents: xors(latents).double() / 3,
         # all parities
@@ -229,7 +230,10 @@ def test_an_attack_with_coins_of_its_own():
         (lambda z: z, "do not tell a factor yet"),
         (lambda z: torch.cat([z, z], 1), "gives a factor away"),
         (lambda z: torch.cat([z, z.double() @ (torch.eye(z.shape[1]) - 2 / z.shape[1]).double()], 1), "UniBound falls"),
-        (lambda z: torch.cat([z, torch.randn(z.shape, generator=torch.Generator().manual_seed(0))], 1), "UniBound"),
+        (
+            lambda z: torch.cat([z, torch.randn(z.shape, generator=torch.Generator().manual_seed(0))], 1),
+            "Latent 4 takes 64 different values",
+        ),
         (lambda z: z[:, 1:], "Information is lost"),
         (lambda z: z ^ z.roll(1, 1), "Information is lost"),
         (lambda z: z.roll(1, 1), "do not tell a factor yet"),

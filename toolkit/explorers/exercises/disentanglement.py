@@ -278,6 +278,11 @@ def _judge_attack(latents: Tensor, factors: Tensor) -> tuple[Verdict | None, str
         return Verdict(False, f"Expected {expected}, got {in_short(latents)}."), ""
     if not bool(latents.isfinite().all()):
         return Verdict(False, "Some latents are not finite."), ""
+    for number, column in enumerate(latents.T, 1):
+        n_values = len(column.unique())
+        if n_values > len(factors) / 4:  # any function of the factors has at most an eighth
+            where = f"Latent {number} takes {n_values} different values at {len(factors)} points."
+            return Verdict(False, f"{where} Counted like this it names the points; keep to few values."), ""
     found = _counted(latents, factors)
     if float((found.joint / found.entropy).min()) < 1 - 1e-9:
         return Verdict(False, "Information is lost: of all latents together a factor cannot be told any more."), ""
