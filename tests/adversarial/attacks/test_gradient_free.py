@@ -129,6 +129,13 @@ class TestEvery:
         torch.testing.assert_close(one[:-1], two[:-1], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("attack", EVERY, ids=repr)
+def test_labels_that_are_no_classes_of_the_model_are_refused(attack):
+    images = batch(3)
+    with pytest.raises(ValueError, match="labels"):
+        attack(Linear(n_classes=4), images, torch.tensor([0, 1, 4]), epsilon=0.1, generator=generator())
+
+
 @pytest.mark.parametrize("attack", AIMING, ids=repr)
 def test_aims_at_classes(attack):
     model, images = Linear(), batch()

@@ -84,7 +84,10 @@ class Attack(ABC):
             task = prepare(self, model, images, labels, epsilon, targets, generator)
             if not len(images):
                 return images.detach().clone()
-            return task.project(self.perturb(task)).detach()
+            changed = task.project(self.perturb(task)).detach()
+            if labels is not None or targets is not None:
+                task.check_classes()
+            return changed
 
     @abstractmethod
     def perturb(self, task: "Task") -> Float[Tensor, "batch *pixels"]:
@@ -135,15 +138,19 @@ class Task:
             self._check(logits)
         return logits
 
+    def check_classes(self) -> None:
+        """Raise unless the labels are classes of the model; nothing to do once it was asked."""
+        if not self._checked:
+            with torch.no_grad():
+                self.logits(self.images)
+
     def losses(self, images: Float[Tensor, "batch *pixels"]) -> Float[Tensor, " batch"]:
         """Return for each image what an attack raises: the loss of the label, or minus the loss of the target."""
         own = getattr(self.model, "losses", None)
         if own is None:
             found = F.cross_entropy(self.logits(images), self.labels, reduction="none")
         else:
-            if not self._checked:
-                with torch.no_grad():
-                    self.logits(images)
+            self.check_classes()
             found = own(images, self.labels)
         return -found if self.targeted else found
 
