@@ -26,8 +26,9 @@ def pictures(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
 def by_torch(images: Tensor, draw: list[int], size: int, interpolation: str, fill: float) -> Tensor:
     side, top, left, flipped = draw
     options = {} if interpolation == "nearest" else {"align_corners": False}
-    resized = F.interpolate(images.flip(3) if flipped else images, size=(side, side), mode=interpolation, **options)
-    return F.pad(resized, (left, size - side - left, top, size - side - top), value=fill)
+    resized = F.interpolate(images, size=(side, side), mode=interpolation, **options)
+    padded = F.pad(resized, (left, size - side - left, top, size - side - top), value=fill)
+    return padded.flip(3) if flipped else padded
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])

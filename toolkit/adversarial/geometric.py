@@ -28,7 +28,7 @@ class RandomResizePad(Transform):
         low: smallest side, in pixels.
         high: largest side; the released code draws it too.
         size: side of the result.
-        flip: whether to mirror left and right in half of the draws.
+        flip: whether to mirror the padded result left and right in half of the draws, as the released code.
         interpolation: ``"nearest"``, as the released code, or ``"bilinear"``; both as torch's ``interpolate``.
         fill: the value around the image. The team's zeros stood for mid-grey, 0.5 here.
         shared: one draw for the batch, as the released code; if not, one for each image.
@@ -79,7 +79,9 @@ class RandomResizePad(Transform):
         # Both steps are linear along an axis: a matrix that picks or mixes pixels, with zero rows where the padding is.
         rows, in_rows = self._matrix(images.shape[2], side, top)
         columns, in_columns = self._matrix(images.shape[3], side, left)
-        columns = torch.where(flipped[:, None, None] == 1, columns.flip(2), columns)
+        mirrored = flipped[:, None] == 1
+        columns = torch.where(mirrored[:, :, None], columns.flip(1), columns)
+        in_columns = torch.where(mirrored, in_columns.flip(1), in_columns)
         placed = rows.to(images)[:, None] @ images @ columns.to(images)[:, None].mT
         inside = in_rows[:, None, :, None] & in_columns[:, None, None, :]
         return torch.where(inside, placed, self.fill)
