@@ -59,6 +59,14 @@ def test_nothing_allowed_changes_nothing():
     assert "0 % of the pixels changed, by 0.0 grey levels" in describe(found)
 
 
+def test_the_sentence_says_what_happens_to_the_true_class():
+    own = clothes().names[int(clothes().labels[15])]
+    fooled, helped = (attack_one(clothes(), find, "lenet", 16, "BIM, 10 steps", MOST, aim) for aim in (ANY, own))
+    assert fooled.said[1] != fooled.label and "% for the true class." in describe(fooled)
+    assert helped.said[1] == helped.label and f"{own}, the true class." in describe(helped)
+    assert f"aimed at {own}, its own class:" in describe(helped) and "its own" not in describe(fooled)
+
+
 def test_random_signs_ignore_the_aim():
     data = clothes()
     plain, aimed = (attack_one(data, find, "lenet", 1, "random signs", 16, where) for where in (ANY, "bag"))

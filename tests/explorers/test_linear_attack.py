@@ -63,6 +63,11 @@ def test_the_sentence_writes_margins_with_a_minus():
     assert f"margin {found.margin:.2f}." in describe(found) and f"to −{-found.worst:.2f}, which" in describe(found)
 
 
+def test_an_image_that_was_wrong_before():
+    found = attack_linear(PAIRS[0], "weak", 1, 12)
+    assert found.margin < 0 and "but it was wrong before;" in describe(found) and "enough" not in describe(found)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [("boot or bag", "weak", 1, 1), (PAIRS[0], "none", 1, 1), (PAIRS[0], "weak", 0, 1), (PAIRS[0], "weak", 1, 33)],

@@ -51,6 +51,14 @@ def test_gaps():
     assert fates["denoiser-logits"].gap is None, "only one step was tried"
 
 
+def test_what_was_not_measured_is_said():
+    fates = read_fates(made_models(), made_transfer())
+    lenet, denoiser = fates["lenet"], fates["denoiser-logits"]
+    assert "Not measured for it: noise" in describe(RobustAccuracy((denoiser, lenet), 32, ""))
+    assert "Not measured" not in describe(RobustAccuracy((lenet, lenet), 32, ""))
+    assert denoiser.title in draw(RobustAccuracy((denoiser, lenet), 32, "")).to_string(), "not cut off"
+
+
 def test_view_says_what_it_shows():
     view = explore_robust_accuracy([made_models(seeds=(0, 1)), made_transfer()])
     assert view.error is None and view.values() == {"left": "lenet-masked", "right": "resnet-adv"}

@@ -199,11 +199,15 @@ def describe(found: Example) -> str:
     change = (found.changed - found.clean).abs()
     attack = f"{_capital(found.attack)} with ε = {found.epsilon}/255"
     aim = f", aimed at {found.names[found.target]}" if found.target is not None else ""
+    if found.target == found.label:
+        aim += ", its own class"
+    share = _percent(found.after[found.label])
+    true = ", the true class" if second == found.label else f", and {share} for the true class"
     return (
         f"{found.network}: an image of {with_article(found.names[found.label])}. Before: "
         f"{_percent(found.before[first])} {found.names[first]}. {attack}{aim}: "
-        f"{_percent(found.after[second])} {found.names[second]}, and {_percent(found.after[found.label])} for the "
-        f"true class. {_percent((change > 1e-9).double().mean())} of the pixels changed, by "
+        f"{_percent(found.after[second])} {found.names[second]}{true}. "
+        f"{_percent((change > 1e-9).double().mean())} of the pixels changed, by "
         f"{LEVELS * float(change.mean()):.1f} grey levels on average."
     )
 

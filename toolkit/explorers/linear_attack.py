@@ -201,7 +201,7 @@ def draw(found: LinearAttack) -> Svg:
     said = names[1 - label if found.worst <= 0 else label]
     panels = (
         ("clean", f"a {names[label]}", found.image),
-        ("weights", f"− {names[0]}, + {names[1]}", _signed(found.problem.slope)),
+        ("weights", f"blue: {names[0]}, red: {names[1]}", _signed(found.problem.slope)),
         ("worst change", f"each pixel at most {found.epsilon}/255", _signed(found.changed - found.image)),
         ("changed", f"taken for a {said}", found.changed),
     )
@@ -275,11 +275,13 @@ def describe(found: LinearAttack) -> str:
     problem = found.problem
     slope = problem.slope
     share = f"{100 * problem.exact(found.epsilon):.0f} % of the {len(problem.images)} images stay right"
-    outcome = "is enough" if found.worst <= 0 else "is not enough"
+    outcome = "which is enough" if found.worst <= 0 else "which is not enough"
+    if found.margin <= 0:
+        outcome = "but it was wrong before"
     before, after = _number(found.margin), _number(found.worst)
     return (
         f"Image {found.number}, a {problem.names[found.label]}, has margin {before}. With ε = "
-        f"{found.epsilon}/255 the worst change takes it to {after}, which {outcome}; random signs of the "
+        f"{found.epsilon}/255 the worst change takes it to {after}, {outcome}; random signs of the "
         f"same size move it by {found.noise:.2f} (one standard deviation). The absolute weights add up to "
         f"{float(slope.abs().sum()):.1f}, their length is {float(slope.norm()):.2f}: hence the difference. Under the "
         f"worst change {share}."

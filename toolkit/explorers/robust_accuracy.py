@@ -223,7 +223,8 @@ def draw(found: RobustAccuracy) -> Svg:
     half = _WIDTH / 2
     for place, fate in enumerate(found.fates):
         x = 14 + half * place
-        picture.text(x, 84, shorten(fate.title, half - 20, 13), size=13)
+        size = next((size for size in (13.0, 12.0) if text_width(fate.title, size) <= half - 20), 11.0)
+        picture.text(x, 84, shorten(fate.title, half - 20, size), size=size)
         lines, spreads = [], []
         for attack, curve in fate.curves.items():
             look, epsilons = _LOOKS[attack], curve.epsilons
@@ -279,6 +280,7 @@ def describe(found: RobustAccuracy) -> str:
     if not found.fates:
         return found.where
     parts = []
+    shown = {attack for fate in found.fates for attack in fate.curves}
     for fate in dict.fromkeys(found.fates):
         words = []
         for attack, curve in fate.curves.items():
@@ -287,7 +289,11 @@ def describe(found: RobustAccuracy) -> str:
             values = ", ".join(f"{100 * v:.0f} % at {e:g}" for e, v in itertools.islice(_points(curve), 1, None))
             words.append(f"{attack} {values}")
         clean = next((100 * curve.mean[0] for attack, curve in fate.curves.items() if attack != BOUND), float("nan"))
-        parts.append(f"{fate.title}: {clean:.0f} % right on clean images; {'; '.join(words)}.{_bound_text(fate)}")
+        rest = _bound_text(fate)
+        absent = [one for one in (*ATTACKS, BOUND) if one in shown and one not in fate.curves]
+        if absent:
+            rest += f" Not measured for it: {', '.join(absent)}."
+        parts.append(f"{fate.title}: {clean:.0f} % right on clean images; {'; '.join(words)}.{rest}")
     return f"{' '.join(parts)} ε in grey levels of 255, attackers know network and labels. {found.where}"
 
 

@@ -90,6 +90,7 @@ def test_radius_by_trying():
         (0.8, "mean"),
         (5.0, "round"),
         (2.45, "how far"),
+        (51, "grey levels"),
         (0.4, "twice too much"),
         ("far", "one number"),
     ],
@@ -142,6 +143,7 @@ def test_momentum_by_walking():
     [
         (0.04, 0.0, True, "hidden"),
         ("AutoAttack", "certified", True, "nothing is proved"),
+        ("autoattack ", "Certified", True, "nothing is proved"),
         (0.6, 0.0, False, "From above"),
         (0.05, 0.0, False, "another attack"),
         (0.0, 0.04, False, "from below"),

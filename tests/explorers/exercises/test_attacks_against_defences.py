@@ -48,6 +48,7 @@ def test_attack_score(answer, words):
         ({"a"}, {"d"}, True, "no opponent"),
         (["A"], ("d ",), True, "no opponent"),
         ("a", "d", True, "no opponent"),
+        ("a, b", "d", False, "from b"),
         ({"a", "b"}, {"d"}, False, "from b"),
         (set(), {"d"}, False, "a made every image"),
         ({"a"}, {"d", "e"}, False, "e was given"),
@@ -63,7 +64,15 @@ def test_who_counts(attacks, defences, right, words):
 
 @pytest.mark.parametrize(
     ("answer", "words"),
-    [(0.3, "in A"), (0.375, "in A"), (0.5, "in A"), (0.8, "mean over A"), (7, "number of images"), (0.9, "not 0.9")],
+    [
+        (0.3, "in A"),
+        (0.375, "in A"),
+        (0.5, "in A"),
+        (0.8, "mean over A"),
+        (19 / 30, "smallest"),
+        (7, "number of images"),
+        (0.9, "not 0.9"),
+    ],
 )
 def test_worst_case(answer, words):
     assert exercises.worst_case(7 / 10).right

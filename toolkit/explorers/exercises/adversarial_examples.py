@@ -110,6 +110,7 @@ def radius(answer: Any) -> Verdict:
             MARGIN / max(map(abs, WEIGHTS)): "that is enough if one pixel moves alone; all of them may.",
             MARGIN * len(WEIGHTS) / total: "that divides by the mean of the absolute weights; all of them add up.",
             total / MARGIN: "turn the fraction round.",
+            255 * MARGIN / total: "that counts grey levels; pixels go from 0 to 1 here.",
             MARGIN * total: "that is how far the margin falls at ε = 0.7; ask when it falls by 0.7.",
         },
     )
@@ -151,7 +152,10 @@ def momentum(answer: Any) -> Verdict:
 @exercise
 def bounds(above: Any, below: Any) -> Verdict:
     """Judge the best upper and the best lower bound of the accuracy under the best of all attacks in ``MEASURED``."""
-    above, below = (MEASURED.get(answer, answer) if isinstance(answer, str) else answer for answer in (above, below))
+    named = {name.casefold(): value for name, value in MEASURED.items()}
+    above, below = (
+        named.get(answer.strip().casefold(), answer) if isinstance(answer, str) else answer for answer in (above, below)
+    )
     lower = expect_number(
         below,
         MEASURED["certified"],

@@ -1,6 +1,7 @@
 """Answers to the exercises of the lesson on the competition of attacks and defences."""
 
 import functools
+import re
 from typing import Any
 
 import torch
@@ -61,8 +62,9 @@ def who_counts(attacks: Any, defences: Any) -> Verdict:
     in_d = {name for name, whole in zip("de", complete_defences(labelled, made).tolist(), strict=True) if whole}
     given = []
     for answer in (attacks, defences):
+        names = re.findall(r"\w+", answer) if isinstance(answer, str) else answer
         try:
-            given.append({str(name).strip().casefold() for name in answer})
+            given.append({str(name).strip().casefold() for name in names})
         except TypeError:
             return Verdict(False, f"Expected a set of names such as {{'a', 'b'}}, got {in_short(answer)}.")
     first, second = given
@@ -98,6 +100,7 @@ def worst_case(answer: Any) -> Verdict:
             last / MADE_BY_ATTACK[-1]: "is the third attack in A?",
             int(points[0, -1]) / N_IMAGES: "missing images do count as labelled rightly, but is the third attack in A?",
             found.score[0]: "that is the score, the mean over A.",
+            sum(RIGHT_BY_ATTACK) / len(RIGHT_BY_ATTACK) / N_IMAGES: "a mean; the worst case is the smallest share.",
             float(RIGHT_BY_ATTACK[1]): "divide by the number of images.",
         },
     )
