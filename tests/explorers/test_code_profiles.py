@@ -142,6 +142,8 @@ def test_the_title_and_the_sentence_follow_the_state(run):
     title = draw(compute(run)).to_string()
     assert "Most unique: JointVAE 10 (≥ 0.28); most complementary: VAE (≥ 0.38)" in title
     assert "Most unique: seed 4 (≥ 0.04)" in draw(compute(run, SEEDS, "VAE")).to_string()
+    factors = draw(compute(run, BY_FACTOR, "VAE")).to_string()  # the last factor is the highest in everything
+    assert "position y has most of both: unique ≥ 0.02, complementary ≥ 0.38" in factors
     nothing = made_record("VAE", [made_result(0, bars(complementary=(0.0, 0.1))) for _ in range(1)])
     other = made_record("betaVAE-4", [made_result(0, bars(complementary=(0.001, 0.1)))])
     assert "nothing is certainly complementary" in draw(compute(recorded_runs([nothing, other])[0])).to_string()

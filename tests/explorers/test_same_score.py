@@ -7,6 +7,7 @@ import pytest
 
 from tests.explorers.inside import words_outside
 from tests.explorers.made_profiles import bars, made_record, made_result, made_run
+from toolkit.disentanglement.bounds import PARTS
 from toolkit.explorers import explore_same_score
 from toolkit.explorers.disentanglement_records import COMMAND, SCORES, recorded_runs
 from toolkit.explorers.same_score import ANY, MODELS, MOST, SEEDS, TOLERANCES, compute, describe, draw
@@ -41,17 +42,19 @@ def test_pairs_are_those_that_a_search_by_hand_finds(which, score):
         wanted = which == ANY or (name != other_name) == (which == MODELS)
         if wanted and abs(one.metrics[score] - other.metrics[score]) < 0.015:
             alike += 1
-            gap = max(apart(one, other, part) for part in ("redundant", "complementary"))
+            gap = max(apart(one, other, part) for part in PARTS)
             differing += [gap] if gap > 0 else []
     found = compute(run, score, 0.015, which)
-    assert (found.n_alike, len(found.pairs)) == (alike, len(differing))
-    assert [pair.gap for pair in found.pairs] == pytest.approx(sorted(differing, reverse=True))
+    assert (len(found.pairs), found.n_certain) == (alike, len(differing))
+    assert [pair.gap for pair in found.pairs if pair.gap > 0] == pytest.approx(sorted(differing, reverse=True))
     assert found.n_compared == {ANY: 595, MODELS: 525, SEEDS: 70}[which]
+    assert len({frozenset({(pair.first.name, pair.first.seed), (pair.second.name, pair.second.seed)})
+                for pair in found.pairs}) == alike  # fmt: skip
 
 
 def test_the_pair_is_shown_with_the_bars_of_its_two_runs():
     found = compute(two_models())
-    assert (found.n_compared, found.n_alike, len(found.pairs)) == (4, 4, 4)
+    assert (found.n_compared, found.n_certain, len(found.pairs)) == (4, 4, 4) and found.certain
     assert [group.name for group in found.groups] == ["1: VAE", "2: β-VAE 4"]
     assert found.groups[1].parts["complementary"].upper == 0.6 and found.pair.part == "complementary"
     assert found.pair.gap == pytest.approx(0.49 - 0.31)
@@ -65,11 +68,30 @@ def test_the_pair_is_shown_with_the_bars_of_its_two_runs():
 
 def test_no_pair_is_said_and_drawn():
     found = compute(two_models(second=0.5))
-    assert found.pair is None and found.groups == () and found.n_alike == 0
-    assert "In none of them" in describe(found) and "no such pair of runs" in draw(found).to_string()
+    assert found.pair is None and found.groups == () and not found.certain
+    assert "MIG less than 0.02 apart: 0 of 4 pairs (two models)" in describe(found)
+    text = draw(found).to_string()
+    assert "no such pair of runs" in text and "No two runs have the same MIG" in text
+
+
+def test_bars_that_touch_are_shown_after_the_certain_ones_with_what_i_min_says():
     touching = compute(two_models(complementary=(0.31, 0.4)))  # the bootstrap's ends overlap
-    assert touching.n_alike == 4 and touching.pairs == ()
-    assert "No two runs with the same MIG differ for certain in R or C" in draw(touching).to_string()
+    assert touching.n_certain == 0 and len(touching.pairs) == 4 and not touching.certain
+    assert touching.pair.part == "complementary" and touching.pair.first.name == "VAE" and touching.pair.gap == 0
+    title = draw(touching).to_string()
+    assert "complementary 0.25 and 0.35 by I_min, not for certain" in title.replace("0.36", "0.35")
+    assert "bars overlap: whether they differ depends on the measure" in describe(touching)
+    mixed = recorded_runs(
+        [
+            made_record("VAE", [made_result(0, bars(), mig=0.2)]),
+            made_record("betaVAE-4", [made_result(0, bars(complementary=(0.25, 0.4)), mig=0.2)]),
+            made_record("betaVAE-10", [made_result(0, bars(complementary=(0.5, 0.6)), mig=0.2)]),
+        ]
+    )[0]
+    found = compute(mixed)
+    assert (found.n_certain, [pair.second.name for pair in found.pairs]) == (2, ["betaVAE-10"] * 2 + ["betaVAE-4"])
+    last = compute(mixed, place=2)
+    assert not last.certain and last.pair.second.name == "betaVAE-4"
 
 
 def test_runs_without_the_score_are_left_out():
@@ -103,8 +125,8 @@ def test_every_setting_of_the_view_works_and_none_is_dead():
     assert number.max == min(n_pairs, MOST) > 2 and not number.disabled
     number.value = number.max
     assert view.result.place == number.max - 1 and f"Pair {number.max}:" in view.text
-    view.controls["which"].value = SEEDS  # only seeds of one model: no such pair in these records
-    assert view.result.pairs == () and number.disabled
+    view.controls["tolerance"].value, view.controls["which"].value = 0.005, SEEDS  # seeds are 0.02 apart
+    assert view.result.pairs == () and number.disabled and view.error is None
     view.reset()
     assert view.result.place == 0 and not number.disabled
     assert {value for _, value in view.controls["score"].options} == set(SCORES)

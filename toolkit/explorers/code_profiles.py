@@ -151,13 +151,18 @@ def _finding(found: Profiles) -> str:
     least = {part: [group.parts[part].lower for group in found.groups] for part in PARTS}
     if len(names) == 1:
         return f"{names[0]}: at least {', '.join(f'{amount(least[part][0], 2)} {part}' for part in PARTS)}"
+    both = ("unique", "complementary")
+    best = {part: names[least[part].index(max(least[part]))] for part in both}
     said = []
-    for part in ("unique", "complementary"):
+    if len(set(best.values())) == 1 and all(amount(max(least[part]), 2) != "0" for part in both):
+        ends = ", ".join(f"{part} ≥ {amount(max(least[part]), 2)}" for part in both)
+        return f"{best['unique']} has most of both: {ends}"
+    for part in both:
         value = max(least[part])
         if amount(value, 2) == "0":
             said.append(f"nothing is certainly {part}")
         else:
-            said.append(f"most {part}: {names[least[part].index(value)]} (≥ {amount(value, 2)})")
+            said.append(f"most {part}: {best[part]} (≥ {amount(value, 2)})")
     text = "; ".join(said)
     text = text[0].upper() + text[1:]
     if text_width(text, 14, bold=True) > _WIDTH - 24:

@@ -1,19 +1,24 @@
 """Two recorded codes with the same score: do they have the same parts of information?"""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from toolkit.core.errors import require
 from toolkit.core.svg import Svg
 from toolkit.core.text_width import text_width
+from toolkit.disentanglement.bounds import PARTS
 from toolkit.experiments import Record
 from toolkit.experiments.disentanglement_pairs import Bars, SameScore, bars_of, same_score_pairs
+from toolkit.experiments.records import SeedResult
 from toolkit.explorers import pid_parts
 from toolkit.explorers.code_profiles import nothing_recorded
 from toolkit.explorers.disentanglement_records import (
     SCORES,
+    Ends,
+    Parts,
     Run,
     not_recorded,
     parts_of,
@@ -44,8 +49,9 @@ class Same:
         tolerance: scores that differ by less count as the same.
         which: ``ANY``, ``MODELS`` or ``SEEDS``.
         n_compared: how many pairs of runs there are.
-        n_alike: of these, how many have the same score.
-        pairs: of these, those with a part that certainly differs, the widest gap first.
+        pairs: these; first those with a part that certainly differs, the widest gap first; then the others, those first
+            that are furthest apart by I_min.
+        n_certain: how many are of the first kind.
         place: which of the pairs is shown, from 0; 0 if there is none.
         groups: the bars of the pair.
         where: where this was recorded, or how to record it.
@@ -56,8 +62,8 @@ class Same:
     tolerance: float
     which: str
     n_compared: int
-    n_alike: int
     pairs: tuple[SameScore, ...]
+    n_certain: int
     place: int
     groups: tuple[Group, ...]
     where: str
@@ -67,8 +73,13 @@ class Same:
         """The pair that is shown."""
         return self.pairs[self.place] if self.pairs else None
 
+    @property
+    def certain(self) -> bool:
+        """Whether a part of this pair certainly differs."""
+        return self.place < self.n_certain
+
     def __repr__(self) -> str:
-        return f"Same({score_title(self.score)}: {len(self.pairs)} of {self.n_alike} alike pairs differ)"
+        return f"Same({score_title(self.score)}: {self.n_certain} of {len(self.pairs)} alike pairs differ)"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, as plain values."""
@@ -93,34 +104,50 @@ def compute(run: Run | None, score: str = "mig", tolerance: float = 0.02, which:
     require(which in (ANY, MODELS, SEEDS), "compute", "which", f"{ANY!r}, {MODELS!r} or {SEEDS!r}", repr(which))
     require(place >= 0, "compute", "place", ">= 0", place)
     if run is None:
-        return Same((), score, tolerance, which, 0, 0, (), 0, (), not_recorded())
+        return Same((), score, tolerance, which, 0, (), 0, 0, (), not_recorded())
     runs = tuple(one for one in bars_of(run.records) if not math.isnan(one.scores.get(score, math.nan)))
     if not runs:
         none = f"None of these runs has a {score_title(score)}. {where_recorded(run)}"
-        return Same((), score, tolerance, which, 0, 0, (), 0, (), none)
-    pairs = [pair for pair in same_score_pairs(runs, score=score, tolerance=tolerance) if _fits(pair, which)]
-    differences = [
-        abs(one.scores[score] - other.scores[score])
-        for number, one in enumerate(runs)
-        for other in runs[:number]
-        if which == ANY or (one.name != other.name) == (which == MODELS)
+        return Same((), score, tolerance, which, 0, (), 0, 0, (), none)
+    compared = [
+        pair for pair in itertools.combinations(runs, 2) if which == ANY or _two_models(pair) == (which == MODELS)
     ]
-    n_alike = sum(difference < tolerance for difference in differences)
+    alike = [pair for pair in compared if abs(pair[0].scores[score] - pair[1].scores[score]) < tolerance]
+    found = same_score_pairs(runs, score=score, tolerance=tolerance, parts=PARTS)
+    certain = [pair for pair in found if which == ANY or _two_models((pair.first, pair.second)) == (which == MODELS)]
+    known = {frozenset((id(pair.first), id(pair.second))) for pair in certain}
+    ends = {id(one): parts_of([_result(run, one)]) for one in runs}
+    others = [_by_i_min(pair, ends, score) for pair in alike if frozenset(map(id, pair)) not in known]
+    others.sort(key=lambda pair: -_distance(pair, ends))
+    pairs = (*certain, *others)
     place = max(min(place, len(pairs) - 1), 0)
     shown = (pairs[place].first, pairs[place].second) if pairs else ()
-    groups = tuple(_group(run, one, mark) for mark, one in zip("12", shown, strict=False))
-    return Same(
-        runs, score, tolerance, which, len(differences), n_alike, tuple(pairs), place, groups, where_recorded(run)
+    groups = tuple(
+        Group(f"{mark}: {short_title(one.name)}", f"seed {one.seed}", ends[id(one)])
+        for mark, one in zip("12", shown, strict=False)
     )
+    where = where_recorded(run)
+    return Same(runs, score, tolerance, which, len(compared), pairs, len(certain), place, groups, where)
 
 
-def _fits(pair: SameScore, which: str) -> bool:
-    return which == ANY or (pair.first.name != pair.second.name) == (which == MODELS)
+def _two_models(pair: tuple[Bars, Bars]) -> bool:
+    return pair[0].name != pair[1].name
 
 
-def _group(run: Run, bars: Bars, mark: str) -> Group:
-    result = next(result for result in run.record(bars.name).results if result.seed == bars.seed)
-    return Group(f"{mark}: {short_title(bars.name)}", f"seed {bars.seed}", parts_of([result]))
+def _result(run: Run, bars: Bars) -> SeedResult:
+    return next(result for result in run.record(bars.name).results if result.seed == bars.seed)
+
+
+def _by_i_min(pair: tuple[Bars, Bars], ends: Mapping[int, Parts], score: str) -> SameScore:
+    """Return two runs whose bars touch, with the part of which I_min says the most different things."""
+    one, other = (ends[id(run)] for run in pair)
+    part = max(PARTS, key=lambda name: abs(one[name].i_min - other[name].i_min))
+    first, second = pair if one[part].i_min <= other[part].i_min else pair[::-1]
+    return SameScore(first, second, score, abs(first.scores[score] - second.scores[score]), part, 0.0)
+
+
+def _distance(pair: SameScore, ends: Mapping[int, Parts]) -> float:
+    return ends[id(pair.second)][pair.part].i_min - ends[id(pair.first)][pair.part].i_min
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -175,8 +202,10 @@ def _draw_runs(picture: Svg, found: Same) -> None:
     for number, one in enumerate(shown):
         x, other = to_x(one.scores[found.score]), to_x(shown[1 - number].scores[found.score])
         low, high = one.parts[part]
-        _draw_run(picture, x, to_y, (low, high), look.color, 5.0)
         side = 11 if (x, number) > (other, 1 - number) else -11  # each to its own side, however near they are
+        x += side / 3 if abs(x - other) < 7 else 0.0
+        _draw_run(picture, x, to_y, (low, high), look.color, 5.0)
+        pid_parts.draw_point(picture, x, to_y(found.groups[number].parts[part].i_min), "i_min")
         picture.text(x + side, to_y((low + high) / 2) + 4, number + 1, size=12.5, bold=True, anchor="middle")
 
 
@@ -195,8 +224,11 @@ def _named(scale: Scale) -> list[tuple[float, str]]:
 def _finding(found: Same) -> str:
     title, pair = score_title(found.score), found.pair
     if pair is None:
-        return f"No two runs with the same {title} differ for certain in R or C"
+        return f"No two runs have the same {title}"
     values = [amount(one.scores[found.score], 3) for one in (pair.first, pair.second)]
+    if not found.certain:
+        points = [amount(group.parts[pair.part].i_min, 2) for group in found.groups]
+        return f"{title} {values[0]} and {values[1]}; {pair.part} {points[0]} and {points[1]} by I_min, not for certain"
     ends = [span(*one.parts[pair.part], decimals=2) for one in (pair.first, pair.second)]
     text = f"{title} {values[0]} and {values[1]}, but {pair.part} {ends[0]} and {ends[1]}"
     if text_width(text, 14, bold=True) > _WIDTH - 24:
@@ -209,21 +241,27 @@ def describe(found: Same) -> str:
     if not found.runs:
         return found.where
     title, pair = score_title(found.score), found.pair
-    how_many = f"{found.n_alike:,} of {found.n_compared:,} pairs ({found.which})"
+    how_many = f"{len(found.pairs):,} of {found.n_compared:,} pairs ({found.which})"
     counted = f"{title} less than {found.tolerance:g} apart: {how_many}."
     if pair is None:
-        return f"{counted} In none of them are the redundant or complementary bars apart. {found.where}"
+        return f"{counted} {found.where}"
     said = "; ".join(
         f"{group.name}, {group.note}, {title} {amount(one.scores[found.score])}, "
-        + ", ".join(f"{part} {span(ends.lower, ends.upper, 2)}" for part, ends in group.parts.items())
+        + ", ".join(_ends(part, ends) for part, ends in group.parts.items())
         for one, group in zip((pair.first, pair.second), found.groups, strict=True)
     )
-    more = f" (the {MOST} furthest apart are shown)" if len(found.pairs) > MOST else ""
+    end = f"The {pair.part} bars overlap: whether they differ depends on the measure."
+    if found.certain:
+        end = f"The gap between the {pair.part} bars is {amount(pair.gap)} of H(y)."
+    certain = f"{found.n_certain:,}" if found.n_certain else "none"
     return (
-        f"{counted} In {len(found.pairs):,} of these{more} the redundant or complementary bars do not touch, even as "
-        f"far out as the bootstrap's 95 % take them. Pair {found.place + 1}: {said}. The gap between the {pair.part} "
-        f"bars is {amount(pair.gap)} of H(y). {found.where}"
+        f"{counted} In {certain} of these the bars of a part do not touch, even as far out as the "
+        f"bootstrap's 95 % take them. Pair {found.place + 1}: {said} (in brackets I_min). {end} {found.where}"
     )
+
+
+def _ends(part: str, ends: Ends) -> str:
+    return f"{part} {span(ends.lower, ends.upper, 2)} ({amount(ends.i_min, 2)})"
 
 
 def explore_same_score(records: Sequence[Record] | None = None) -> View:
