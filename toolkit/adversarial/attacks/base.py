@@ -180,8 +180,8 @@ class Task:
             change = images - self.images
             length = image_norm(change)
             # Images inside stay as they are: one that has just crossed a boundary would fall back by rounding.
-            nearest = self.images + change * (self.epsilon / length)
-            return torch.where(length > self.epsilon, nearest, images).clamp(0, 1)
+            nearest = torch.addcmul(self.images, change, self.epsilon / length)
+            return torch.where(length > self.epsilon, nearest, images).clamp_(0, 1)
         return torch.clamp(images, self.low, self.high)
 
     def succeeded(self, logits: Float[Tensor, "batch classes"]) -> Tensor:

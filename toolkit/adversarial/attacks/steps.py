@@ -84,8 +84,9 @@ def steepest(gradient: Float[Tensor, "batch *pixels"], norm: Norm) -> Float[Tens
     """
     if norm == "linf":
         return gradient.sign()
-    scaled = gradient / _or_one(gradient.flatten(1).abs().amax(1).view(-1, *(1,) * (gradient.ndim - 1)))
-    return scaled / _or_one(image_norm(scaled))
+    largest = torch.linalg.vector_norm(gradient.flatten(1), torch.inf, dim=1)
+    scaled = gradient / _or_one(largest.view(-1, *(1,) * (gradient.ndim - 1)))
+    return scaled.div_(_or_one(image_norm(scaled)))
 
 
 def mean_size(gradient: Float[Tensor, "batch *pixels"]) -> Float[Tensor, "batch *ones"]:
