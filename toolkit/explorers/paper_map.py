@@ -18,6 +18,7 @@ READY = frozenset(
         "06_learning_to_hash",
         "07_adversarial_examples",
         "08_attacks_against_defences",
+        "09_partial_information",
     }
 )
 """The lessons that exist; the others are to come."""
