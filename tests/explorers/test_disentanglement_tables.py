@@ -40,9 +40,9 @@ def test_one_seed_has_no_deviation_and_a_score_that_is_missing_is_a_dash():
 
 def test_parts_are_means_over_the_chosen_seeds():
     rows = [[plain(cell) for cell in row] for row in recorded_parts(records=made_run()).rows]
-    assert rows[0] == ["VAE", "0.02 – 0.12", "0.07", "0.02 – 0.12", "0.07", "0.38 – 0.48", "0.43", "0.50"]
+    assert rows[0] == ["VAE", "0.02 to 0.12", "0.07", "0.02 to 0.12", "0.07", "0.38 to 0.48", "0.43", "0.50"]
     best = recorded_parts("mig", records=made_run())  # seeds 2, 3 and 4
-    assert plain(best.rows[0][5]) == "0.37 – 0.47" and "better half of the seeds by MIG" in best.caption
+    assert plain(best.rows[0][5]) == "0.37 to 0.47" and "better half of the seeds by MIG" in best.caption
 
 
 def test_attacks_are_read_at_no_and_at_the_largest_strength():

@@ -74,7 +74,7 @@ def recorded_parts(by: str = ALL, records: Sequence[Record] | None = None) -> Ta
         cells = [
             cell
             for ends in parts.values()
-            for cell in (f"{ends.lower:.2f} –{_NO_BREAK}{ends.upper:.2f}", amount(ends.i_min, 2))
+            for cell in (f"{ends.lower:.2f} to{_NO_BREAK}{ends.upper:.2f}", amount(ends.i_min, 2))
         ]
         known = [result.metrics["information"] for result in results if "information" in result.metrics]
         rows.append([_name(record), *cells, amount(float(np.mean(known)), 2) if known else "–"])
