@@ -133,5 +133,6 @@ def test_every_control_changes_picture_and_sentence_and_none_is_dead():
     view.controls["attack"].value = "random signs"
     assert view.error is None and view.controls["target"].disabled
     assert "cannot aim" in view.controls["target"].tooltip and "aimed" not in view.text
+    assert view.text.endswith("Random signs cannot aim at a class.")
     view.reset()
     assert view.error is None and not view.controls["target"].disabled

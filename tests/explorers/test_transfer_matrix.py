@@ -96,7 +96,9 @@ def test_view_over_all_its_states():
     assert len(seen) == 8, "each state has its own picture"
     for which, words in (("hit", "hardly through another"), ("correct", "stay right")):
         view.controls["show"].value = which
-        assert view.error is None and words in draw(view.result).to_string() and "Figure" in view.text
+        assert (
+            view.error is None and words in draw(view.result).to_string() and "the paper shows one attack." in view.text
+        )
         assert view.controls["attack"].disabled and view.controls["epsilon"].disabled
     view.controls["show"].value = "ours"
     assert not view.controls["attack"].disabled and describe(view.result) == view.text

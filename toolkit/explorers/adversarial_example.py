@@ -209,6 +209,7 @@ def describe(found: Example) -> str:
         f"{_percent(found.after[second])} {found.names[second]}{true}. "
         f"{_percent((change > 1e-9).double().mean())} of the pixels changed, by "
         f"{LEVELS * float(change.mean()):.1f} grey levels on average."
+        f"{'' if ATTACKS[found.attack].accepts_targets else f' {_capital(found.attack)} cannot aim at a class.'}"
     )
 
 

@@ -300,7 +300,7 @@ def describe(found: Transfer) -> str:
     if found.kind in PAPER.values():
         what = "Taken for the target" if found.kind == "hit" else "Labelled rightly"
         means = "; ".join(f"{words} {value:.1f} %" for words, value in found.means.items())
-        return f"{what}, mean over networks: {means}. {found.where}"
+        return f"{what}, mean over networks: {means}. Nothing to choose: the paper shows one attack. {found.where}"
     unit = "percentage points" if found.kind == "gain" else "%"
     means = "; ".join(f"{words} {value:.1f}".replace(" -", " −") for words, value in found.means.items())
     what = "More wrong answers with momentum" if found.kind == "gain" else f"Wrong answers under {found.attack}"
