@@ -39,8 +39,8 @@ from toolkit.explorers.small_panels import draw_panel
 from toolkit.lessons import BackgroundView, Progress, controls, style
 from toolkit.lessons.svg import Series
 
-GRID = sprites.GRID.subgrid(shape=[0], scale=3, orientation=1, position_x=8, position_y=8)
-"""Squares of three sizes at 8×8 places: 192 images, few enough that a processor learns them in seconds."""
+GRID = sprites.GRID.subgrid(shape=[1], scale=3, orientation=1, position_x=8, position_y=8)
+"""Ellipses of three sizes at 8×8 places: 192 images, few enough that a processor learns them in seconds."""
 BETAS, SEEDS = (0.5, 1.0, 2.0, 4.0, 8.0), (0, 1, 2, 3)
 STEPS, FIRST, BETWEEN = 3000, 800, 50
 VALUES = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -239,7 +239,7 @@ def _finding(run: Run) -> str:
     unibound, mig, information = run.unibound[-1], run.mig[-1], run.information[-1]
     head = f"β = {run.setting.beta:g}, step {run.step:,}: "
     if information < NEARLY_NOTHING:
-        return f"{head}the latents tell next to nothing of the squares"
+        return f"{head}the latents tell next to nothing of the ellipses"
     if unibound >= _MOST_OF * information:
         return f"{head}all latents know {amount(information, 2)}, and UniBound is {amount(unibound, 2)}: one by one"
     if mig - unibound > _GAP:
