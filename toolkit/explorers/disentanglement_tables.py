@@ -80,7 +80,8 @@ def recorded_parts(by: str = ALL, records: Sequence[Record] | None = None) -> Ta
         rows.append([_name(record), *cells, amount(float(np.mean(known)), 2) if known else "–"])
     which = "all seeds" if by == ALL else f"the better half of the seeds by {score_title(by)}"
     caption = (
-        f"From the lower to the upper bound, shares of H(y), means over factors and {which}. {where_recorded(run)}"
+        "Parts of the information about a factor, from the lower to the upper bound; all: what all latents know. "
+        f"Shares of H(y), means over factors and {which}. {where_recorded(run)}"
     )
     return table(headers, rows, caption=caption)
 
