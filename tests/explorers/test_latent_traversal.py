@@ -184,9 +184,8 @@ def test_wrong_arguments(painted, aligned):
 
 
 def test_the_view(painted):
-    other = make_model(
-        "other painter", synthetic_codes((4, 5), standard_deviation=1.5, dtype=torch.float64), Painter(3)
-    )
+    codes = synthetic_codes((4, 5), standard_deviation=1.5, dtype=torch.float64)
+    other = make_model("other painter", codes, Painter(3))
     view = explore_latent_traversal(models={"a": painted, "b": other})
     assert list(view.controls) == ["model", "start", "z1", "z2", "z3"]
     assert view.controls["model"].value == "b"
@@ -202,7 +201,7 @@ def test_the_view(painted):
             pictures.add(view.picture.value)
             assert words_outside(view.drawn.svg) == []
     assert len(pictures) == 6
-    for start in (1, N_STARTS):
+    for start in (N_STARTS, 1):
         view.controls["start"].value = start
         assert view.result.positions == pytest.approx(painted.positions(start))
         assert view.result.moved == ()

@@ -86,10 +86,10 @@ def test_the_title_follows_the_scores(short):
     last = short[-1]
     for scores, words in (
         ((0.0, 0.0, 0.01), "next to nothing"),
-        ((0.4, 0.4, 0.45), "UniBound is 0.40: one by one"),
+        ((0.4, 0.4, 0.45), "UniBound 0.40: no latent needs another"),
         ((0.1, 0.3, 0.9), "MIG 0.30, but UniBound 0.10"),
         ((0.0, 0.02, 0.9), "UniBound only 0"),
-        ((1.0, 1.0, 1.0), "UniBound is 1.00"),
+        ((1.0, 1.0, 1.0), "UniBound 1.00: no latent"),
     ):
         picture = draw(with_scores(last, *scores))
         assert words in picture.to_string()

@@ -241,7 +241,7 @@ def _finding(run: Run) -> str:
     if information < NEARLY_NOTHING:
         return f"{head}the latents tell next to nothing of the ellipses"
     if unibound >= _MOST_OF * information:
-        return f"{head}all latents know {amount(information, 2)}, and UniBound is {amount(unibound, 2)}: one by one"
+        return f"{head}all know {amount(information, 2)}, UniBound {amount(unibound, 2)}: no latent needs another"
     if mig - unibound > _GAP:
         return f"{head}all know {amount(information, 2)}, MIG {amount(mig, 2)}, but UniBound {amount(unibound, 2)}"
     return f"{head}all latents know {amount(information, 2)}, UniBound only {amount(unibound, 2)}"
