@@ -9,6 +9,7 @@ from toolkit.experiments.environment import Environment
 from toolkit.experiments.records import SeedResult, load_record
 from toolkit.explorers import explore_adaptive_attacks
 from toolkit.explorers.adaptive_attacks import BLIND, compare, describe, draw
+from toolkit.explorers.adversarial_records import ADAPTIVE, adversarial_run
 
 NAMES = {"LGD": "logit-guided denoiser", "resize": "random resizing", "resnet": "plain ResNet"}
 ENVIRONMENT = Environment("1.0", "3.11", "2.0", "2.0", "Linux", "cpu: A processor", 1, None, None)
@@ -112,3 +113,13 @@ def test_those_that_the_title_counts_stand_out():
     picture = draw(compare(made_up(VALUES), "on public networks", 16)).to_string()
     bold = [name for name in NAMES.values() if f'font-weight="bold" xml:space="preserve">{name}' in picture]
     assert bold == ["logit-guided denoiser"] and "1 of 2 defences" in picture
+
+
+def test_an_attack_on_a_defences_own_network_is_not_called_blind() -> None:
+    record = adversarial_run(ADAPTIVE)
+    assert record is not None
+    name = "on a network that no denoiser met"
+    found = compare(record, name, 16)
+    assert found.find("bits") is None and compare(record, "on public networks", 16).find("bits") is not None
+    assert "Left out: bits" in describe(found)
+    assert "Left out" not in describe(compare(record, "on its weights alone", 16))

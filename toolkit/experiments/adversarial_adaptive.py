@@ -226,7 +226,8 @@ def report(records: Sequence[Record]) -> str:
         caption = f"accuracy at {epsilon}/255"
         lines += ["", caption, "", Table(("defence", "clean", *KINDS), rows, caption).to_text(width=44)]
     lines += ["", f"images: {data['description'][0]}"]
-    lines.append("transferred: momentum on the public networks, without labels; held-out: on the hidden dilated one;")
+    lines.append("transferred: momentum on the public networks, without labels; held-out: on the hidden dilated one,")
+    lines.append("which is the very network behind the 3 bits;")
     lines.append("unaware: PGD on the weights alone, FGSM where nothing stands before them; adaptive: PGD through the")
     lines.append("defence, by BPDA and EOT where needed")
     if n_casts > 1:

@@ -20,6 +20,8 @@ BLIND = {
     "on its weights alone": "unaware",
 }
 """Attacks that do not know the defence, by the name shown: the kinds of the study."""
+ITSELF = {"held-out": "bits"}
+"""By kind of attack the defence whose own network it is made on: that attack is not blind, and the row is left out."""
 KNOWING = "adaptive"
 BESIDE = "resnet"
 """The network without a defence, beside which the others are read."""
@@ -108,6 +110,7 @@ def compare(record: Record | None, blind: str, epsilon: int) -> Adaptive:
             mean(f"{name} {KNOWING} {epsilon}"),
         )
         for name, title in zip(table["name"], table["title"], strict=True)
+        if ITSELF.get(BLIND[blind]) != name
     ]
     return Adaptive(record, blind, epsilon, tuple(sorted(rows, key=lambda row: (-row.blind, row.name))))
 
@@ -178,6 +181,9 @@ def describe(found: Adaptive) -> str:
     beside = found.find(BESIDE)
     if beside is not None:
         words += f"The ResNet without a defence: {_pair(beside)}. "
+    left_out = ITSELF.get(BLIND[found.blind])
+    if left_out is not None:
+        words += f"Left out: {left_out}, because that attack is made on its own network. "
     return words + where_recorded(found.record)
 
 
