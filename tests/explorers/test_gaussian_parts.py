@@ -76,6 +76,8 @@ def test_sentences_follow_the_state():
     assert "at least 0.208 bits are known twice" in draw(compute(1.0, 1.0, 0.0)).to_string()
     assert "pure noise" in describe(compute(1.0, 3.0, 0.9)) and "err alike" in describe(compute(1.0, 1.0, 0.9))
     assert "too low" in describe(compute(1.0, 1.0, -0.5)) and "averages out" in describe(compute(1.0, 1.0, 0.0))
+    assert "too low: their sum is better" in describe(compute(2.0, 2.0, -0.5))
+    assert "their sum, suitably weighted, is better" in describe(compute(0.25, 3.0, -0.9))
     assert repr(compute()) == "GaussianParts(correlation -0.6: complementary 0.292 to 0.792 bits)"
     assert compute().to_dict()["noise_b"] == 1.0
 

@@ -191,12 +191,14 @@ def _reason(found: GaussianParts) -> str:
         other = "a" if which == "b" else "b"
         return f"The noise of {which} is that of {other} with more added, so {which} says nothing new."
     if found.correlation > idle:
-        return "The difference of the views is nearly pure noise, and tells how far the better one is off."
+        return "In the difference of the views the signal is gone: it is pure noise, and tells how far off they are."
     if found.correlation < 0:
-        return "Where one view is too high the other tends to be too low: their sum is better than either."
+        # Noises that differ too much: the plain sum is worse than the better view alone.
+        which = "their sum" if found.noise_a == found.noise_b else "their sum, suitably weighted,"
+        return f"Where one view is too high the other tends to be too low: {which} is better than either."
     if found.correlation == 0:
         return "Independent noise averages out, but not as well as noise of opposite sign."
-    return "The views err alike, so the second one adds little."
+    return "The views err alike, so the second one adds less than with independent noise."
 
 
 def explore_gaussian_parts() -> View:
@@ -206,4 +208,5 @@ def explore_gaussian_parts() -> View:
         for name in ("noise_a", "noise_b")
     }
     choices["correlation"] = controls.float_slider("correlation of the noises", -0.6, -MOST, MOST, step=0.05)
+    choices["correlation"].layout.width = "654px"  # as the two others: so many steps need room
     return View(choices, compute, draw, describe)

@@ -203,6 +203,7 @@ def explore_leave_one_out() -> View:
         "hidden": controls.int_slider("how well hidden", 100, 0, 100, step=10, unit="%"),
         "correlation": controls.float_slider("correlation of copy and original", 1.0, 0.0, 1.0, step=0.05),
     }
+    chosen["correlation"].layout.width = "654px"  # its words leave no room for 20 steps otherwise
     return View(chosen, _rounded, draw, describe)
 
 

@@ -256,4 +256,5 @@ def explore_measures_apart() -> View:
         "order": controls.choice("furthest apart", tuple(ORDERS)),
         "rank": controls.int_slider("which joint in this order", 1, 1, MOST_RANKS),
     }
+    chosen["rank"].layout.width = "654px"  # so many steps need room
     return View(chosen, compute, draw, describe)
