@@ -180,7 +180,7 @@ class Task:
             change = images - self.images
             length = image_norm(change)
             # Images inside stay as they are: one that has just crossed a boundary would fall back by rounding.
-            nearest = torch.addcmul(self.images, change, self.epsilon / length)
+            nearest = change.mul_(self.epsilon / length).add_(self.images)
             return torch.where(length > self.epsilon, nearest, images).clamp_(0, 1)
         return torch.clamp(images, self.low, self.high)
 

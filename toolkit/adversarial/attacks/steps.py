@@ -84,7 +84,7 @@ def steepest(gradient: Float[Tensor, "batch *pixels"], norm: Norm) -> Float[Tens
     """
     if norm == "linf":
         return gradient.sign()
-    largest = torch.linalg.vector_norm(gradient.flatten(1), torch.inf, dim=1)
+    largest = gradient.flatten(1).abs().amax(1)  # many times as fast as the vector norm of order infinity
     scaled = gradient / _or_one(largest.view(-1, *(1,) * (gradient.ndim - 1)))
     return scaled.div_(_or_one(image_norm(scaled)))
 
