@@ -155,10 +155,10 @@ def test_team_iyswim():
     total = torch.zeros(6, 4, dtype=torch.float64)
     for _ in range(30):
         ((side, top, left, flipped),) = transform.draw(1, generator).tolist()
-        resized = nn.functional.interpolate(images.flip(3) if flipped else images, size=(side, side), mode="nearest")
+        resized = nn.functional.interpolate(images, size=(side, side), mode="nearest")
         canvas = torch.full((6, 1, 8, 8), 0.5, dtype=torch.float64)
         canvas[:, :, top : top + side, left : left + side] = resized
-        total += model(canvas).softmax(1)
+        total += model(canvas.flip(3) if flipped else canvas).softmax(1)  # the released code mirrors what is padded
     found = Defended(model, transform, n_draws=30)(images)
     torch.testing.assert_close(found.softmax(1), total / 30)
 

@@ -40,9 +40,9 @@ def _tables(right):
         labelled, correct, hit = made.copy(), np.zeros_like(made), np.zeros_like(made)
         for column, name in enumerate(names):
             count = right[defence][column]
-            correct[column] = (10, count - 10) if name == "slow" else (min(count, 10), max(count - 10, 0))
+            correct[column] = (count - 10, 10) if name == "slow" else (min(count, 10), max(count - 10, 0))
             if name in TARGETED:
-                hit[column] = (0, min(HITS[defence], 20 - count)) if count >= 10 else (0, HITS[defence])
+                hit[column] = (max(HITS[defence] - 10, 0), min(HITS[defence], 10))
         if defence == "deaf":
             labelled[0, 1] -= 2
         # Right images that nobody made are not labelled; what is neither right nor unlabelled is wrong.
