@@ -77,7 +77,7 @@ def i_min_of_codes(found: Informations) -> IMinParts:
     Returns:
         The parts, in nats.
 
-    Source: P. L. Williams, R. D. Beer, "Nonnegative Decomposition of Multivariate Information", 2010, Section 4;
+    Source: P. L. Williams, R. D. Beer, "Nonnegative Decomposition of Multivariate Information", 2010;
     the estimator is this toolkit's.
     """
     specific = specific_terms(found).mean(1)

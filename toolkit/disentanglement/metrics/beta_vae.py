@@ -63,7 +63,7 @@ class BetaVAEScore(MetricResult):
     weights: Float[Tensor, "factors latents"]
 
     source: ClassVar[str] = (
-        "Higgins, Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed and Lerchner 2017, beta-VAE (ICLR), section 3; "
+        "Higgins, Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed and Lerchner 2017, beta-VAE (ICLR); "
         "variants as in github.com/beam2d/disen, disen/evaluation/beta_vae.py, and in "
         "google-research/disentanglement_lib, evaluation/metrics/beta_vae.py"
     )

@@ -67,7 +67,7 @@ class FactorVAEScore(MetricResult):
     active: Bool[Tensor, " latents"]
 
     source: ClassVar[str] = (
-        "Kim and Mnih 2018, Disentangling by factorising (arXiv 1802.05983), section 5; variants as in "
+        "Kim and Mnih 2018, Disentangling by factorising (arXiv 1802.05983); variants as in "
         "github.com/beam2d/disen, disen/evaluation/factor_vae.py, and in google-research/disentanglement_lib, "
         "evaluation/metrics/factor_vae.py"
     )

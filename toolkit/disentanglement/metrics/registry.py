@@ -291,7 +291,7 @@ _ALL = (
         "BetaVAE",
         beta_vae_score,
         lambda job: beta_vae_score(job.codes, variant=job.options["variant"], generator=job.generator),
-        "Higgins et al. 2017, beta-VAE (ICLR), section 3",
+        "Higgins et al. 2017, beta-VAE (ICLR)",
         "How often the factor that pairs of images share is named from how far apart their codes are.",
     ),
     _of_points(
@@ -299,7 +299,7 @@ _ALL = (
         "FactorVAE",
         factor_vae_score,
         lambda job: factor_vae_score(job.codes, variant=job.options["variant"], generator=job.generator),
-        "Kim and Mnih 2018, Disentangling by factorising (arXiv 1802.05983), section 5",
+        "Kim and Mnih 2018, Disentangling by factorising (arXiv 1802.05983)",
         "How often the factor that a group of images shares is named from the latent that varies least.",
     ),
     _dependence(

@@ -67,7 +67,7 @@ def udr(
         ValueError: fewer than two models, different numbers of images, an unknown method.
 
     Source: Duan et al., "Unsupervised model selection for variational disentangled representation learning" (ICLR
-    2020), section 4; regularisation and the mean over both directions as in disentanglement_lib.
+    2020); regularisation and the mean over both directions as in disentanglement_lib.
     """
     require(len(models) >= 2, "udr", "models", "two models or more", len(models))
     if method not in ("lasso", "spearman"):
