@@ -1,0 +1,144 @@
+"""Families written as text: the compact form, and the files of the public code of Physics of Language Models."""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.core.errors import argument_error, require
+from toolkit.grammars.families import Children, GrammarFamily, LevelledGrammar
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def from_text(text: str, *, terminals: Sequence[str] | None = None, name: str = "") -> GrammarFamily:
+    """Read a family in the compact form.
+
+    Levels are separated by ``;``, the sets of rules that metadata choose from by ``//``, symbols by ``/``, alternatives
+    by ``|``. A child is one digit, its index in the next level; from ten on the letters ``a`` to ``z`` serve.
+
+    Args:
+        text: ``"20|011//210|10;…"``; spaces and line breaks do not count.
+        terminals: names of the tokens; default: letters.
+        name: for captions.
+
+    Returns:
+        The family, a :class:`LevelledGrammar` where no level has several sets. How many terminals there are is the
+        largest index of the last level plus one, or the number of names.
+
+    Raises:
+        ValueError: a character that is no digit, an empty alternative, sets of different sizes, a child that the next
+            level does not have.
+    """
+    rules = [
+        [
+            [[_children(a, text) for a in symbol.split("|")] for symbol in group.split("/")]
+            for group in level.split("//")
+        ]
+        for level in "".join(text.split()).split(";")
+    ]
+    sizes = [len(level[0]) for level in rules]
+    for level, (groups, size) in enumerate(zip(rules, sizes, strict=True)):
+        same = all(len(group) == size for group in groups)
+        require(same, "from_text", "text", f"{size} symbols in every set of level {level}", [len(g) for g in groups])
+    largest = max(child for group in rules[-1] for symbol in group for children in symbol for child in children)
+    sizes.append(largest + 1 if terminals is None else len(terminals))
+    kind = LevelledGrammar if all(len(level) == 1 for level in rules) else GrammarFamily
+    return kind(sizes, rules, terminals=terminals, name=name)
+
+
+def to_text(family: GrammarFamily) -> str:
+    """Write a family in the compact form of :func:`from_text`.
+
+    Raises:
+        ValueError: a level has more than 36 symbols, or alternatives are not equally probable, for which the form has
+            no room.
+    """
+    require(max(family.sizes) <= len(_DIGITS), "to_text", "family", "at most 36 symbols a level", list(family.sizes))
+    for level in family.probs:
+        equal = all(abs(v - 1 / len(p)) < 1e-12 for symbols in level for p in symbols for v in p)
+        require(equal, "to_text", "family", "equally probable alternatives", "others")
+    return ";".join(
+        "//".join("/".join("|".join("".join(_DIGITS[c] for c in a) for a in s) for s in group) for group in level)
+        for level in family.rules
+    )
+
+
+def random_family(
+    sizes: Sequence[int],
+    n_choices: int | Sequence[int] = 2,
+    n_alternatives: int = 2,
+    lengths: Sequence[int] = (2, 3),
+    *,
+    seed: int,
+    distinct: bool = True,
+    disjoint: bool = False,
+    name: str = "",
+) -> GrammarFamily:
+    """Draw the rules of a family.
+
+    Args:
+        sizes: how many symbols each level has, 1 first.
+        n_choices: sets of rules, at every level or for each.
+        n_alternatives: of each symbol.
+        lengths: how many children a rule can have; each equally often.
+        seed: of Python's own generator, so that a seed means the same family everywhere.
+        distinct: whether a right-hand side serves at most once in a set, so that it tells its parent.
+        disjoint: whether it serves at most once in all sets of a level.
+        name: for captions.
+
+    Raises:
+        ValueError: there are too few right-hand sides to be distinct or disjoint.
+    """
+    draw = random.Random(seed)
+    depth = len(sizes) - 1
+    choices = [n_choices] * depth if isinstance(n_choices, int) else list(n_choices)
+    require(len(choices) == depth, "random_family", "n_choices", f"a number, or {depth}", len(choices))
+    require(min(choices, default=1) >= 1, "random_family", "n_choices", ">= 1", choices)
+    require(n_alternatives >= 1, "random_family", "n_alternatives", ">= 1", n_alternatives)
+    require(min(lengths, default=0) >= 1, "random_family", "lengths", "positive numbers", list(lengths))
+    rules = []
+    for level in range(depth):
+        wanted = sizes[level] * n_alternatives * (choices[level] if disjoint else 1)
+        possible = sum(sizes[level + 1] ** length for length in set(lengths))
+        enough = not (distinct or disjoint) or wanted <= possible
+        require(enough, "random_family", "sizes", f"{wanted} different right-hand sides at level {level}", possible)
+        used: set[Children] = set()
+        groups = []
+        for _ in range(choices[level]):
+            used = used if disjoint else set()
+            group = []
+            for _ in range(sizes[level]):
+                alternatives: list[Children] = []
+                while len(alternatives) < n_alternatives:
+                    children = tuple(draw.randrange(sizes[level + 1]) for _ in range(draw.choice(list(lengths))))
+                    if (distinct or disjoint) and children in used:
+                        continue
+                    used.add(children)
+                    alternatives.append(children)
+                group.append(alternatives)
+            groups.append(group)
+        rules.append(groups)
+    kind = LevelledGrammar if max(choices, default=1) == 1 else GrammarFamily
+    return kind(sizes, rules, name=name)
+
+
+def from_physicslm4_json(path: str | Path | dict[str, Any], *, name: str = "") -> LevelledGrammar:
+    """Read a grammar of the public code of Physics of Language Models (its folder ``Lano-cfg``).
+
+    Args:
+        path: the file, or what it holds.
+        name: for captions; default: the file's name.
+
+    Raises:
+        ValueError: not such a file.
+        OSError: the file cannot be read.
+    """
+    raise argument_error("from_physicslm4_json", "path", "a grammar", path)
+
+
+def _children(text: str, whole: str) -> Children:
+    bad = not text or any(c not in _DIGITS for c in text)
+    require(not bad, "from_text", "text", "alternatives of digits, one a child", repr(text) + f" in {whole[:40]!r}")
+    return tuple(_DIGITS.index(c) for c in text)
