@@ -25,8 +25,8 @@ class LevelNodes:
     """
 
     symbols: Int[Tensor, " nodes"]
-    parents: Int[Tensor, " nodes_or_none"]
-    alternatives: Int[Tensor, " nodes_or_none"]
+    parents: Int[Tensor, " nodes_below_the_root"]
+    alternatives: Int[Tensor, " nodes_above_the_tokens"]
 
 
 @dataclass(frozen=True, eq=False)
