@@ -106,7 +106,7 @@ def test_certain_categories_survive_rounding():
 
 @pytest.mark.parametrize("harm", ["cut", "foreign", "nan", "other settings"])
 def test_a_damaged_file_counts_as_absent(harm):
-    settings = LAPTOP.settings_of(NAME, 0)
+    settings = LAPTOP.settings_of(NAME, 7)
     keep_trained(NAME, Trained(some_codes(), None, settings))
     (file,) = disentanglement_weights.cache_folder().glob("*.npz")
     if harm == "cut":
@@ -131,13 +131,13 @@ def test_a_cache_that_cannot_be_written_is_warned_about(tmp_path, monkeypatch):
     blocked.write_text("")
     monkeypatch.setenv("TOOLKIT_DATA_DIR", str(blocked))
     with pytest.warns(UserWarning, match="not kept"):
-        keep_trained(NAME, Trained(some_codes(), None, LAPTOP.settings_of(NAME, 0)))
+        keep_trained(NAME, Trained(some_codes(), None, LAPTOP.settings_of(NAME, 7)))
 
 
 def test_codes_in_another_order_are_not_written(tmp_path):
     codes = GaussianCodes(torch.zeros(2, 1), torch.ones(2, 1), torch.tensor([[1], [0]]))
     with pytest.raises(ValueError, match="write_trained"):
-        disentanglement_weights.write_trained(tmp_path / "codes.npz", Trained(codes, None, LAPTOP.settings_of(NAME, 0)))
+        disentanglement_weights.write_trained(tmp_path / "codes.npz", Trained(codes, None, LAPTOP.settings_of(NAME, 7)))
     assert not list(tmp_path.glob("*.npz"))
 
 
