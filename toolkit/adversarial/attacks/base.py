@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import torch
@@ -119,6 +120,7 @@ class Task:
     ) -> None:
         self.model, self.images, self.epsilon, self.norm, self.generator = model, images, epsilon, norm, generator
         self._operation, self._checked = operation, False
+        self._projected, self._version = images, -1
         self.targeted = targets is not None
         if targets is not None:
             self.labels = targets
@@ -129,7 +131,16 @@ class Task:
         else:
             with torch.no_grad():
                 self.labels = self.logits(images).argmax(1)
-        self.low, self.high = (images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)
+
+    @cached_property
+    def low(self) -> Float[Tensor, "batch *pixels"]:
+        """The smallest value that each pixel may take in the ball of the largest change."""
+        return (self.images - self.epsilon).clamp_(min=0)
+
+    @cached_property
+    def high(self) -> Float[Tensor, "batch *pixels"]:
+        """The largest value that each pixel may take in the ball of the largest change."""
+        return (self.images + self.epsilon).clamp_(max=1)
 
     def logits(self, images: Float[Tensor, "batch *pixels"]) -> Float[Tensor, "batch classes"]:
         """Return what the model says of other images."""
@@ -175,7 +186,23 @@ class Task:
         return gradient.nan_to_num(0.0, 0.0, 0.0)  # not in place: gradients of sums are expanded
 
     def project(self, images: Float[Tensor, "batch *pixels"]) -> Float[Tensor, "batch *pixels"]:
-        """Return the nearest images within ``epsilon`` of the clean ones and within [0, 1]."""
+        """Return the nearest images within ``epsilon`` of the clean ones and within [0, 1].
+
+        What was returned last and has not changed since is there already and is returned as it is.
+        """
+        if images is not self._projected or images._version != self._version:
+            return self._remember(self._nearest(images))
+        return images
+
+    def clip(self, images: Float[Tensor, "batch *pixels"]) -> Float[Tensor, "batch *pixels"]:
+        """Put images that cannot be farther than ``epsilon`` from the clean ones into [0, 1], in place."""
+        return self._remember(images.clamp_(0, 1))
+
+    def _remember(self, projected: Tensor) -> Tensor:
+        self._projected, self._version = projected, projected._version
+        return projected
+
+    def _nearest(self, images: Tensor) -> Tensor:
         if self.norm == "l2":
             change = images - self.images
             length = image_norm(change)

@@ -21,6 +21,13 @@ class FGSM(GradientAttack):
 
     n_steps: int = 1
 
+    def perturb(self, task: Task) -> Float[Tensor, "batch *pixels"]:
+        """Return the images after the step; one of length epsilon from the image itself stays in the ball."""
+        if self.n_steps > 1 or self.step_size is not None or (self.relative_step or 0) > 1:
+            return super().perturb(task)
+        step = steepest(task.gradient(task.images), self.norm).mul_(self.size(task))
+        return task.clip(step.add_(task.images))
+
 
 @dataclass(frozen=True)
 class StepLeastLikely(FGSM):
