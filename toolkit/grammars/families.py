@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolkit.core.errors import reject, require
-
-Children = tuple[int, ...]
-"""The right-hand side of a rule: which symbols of the next level, from 0."""
+from toolkit.grammars.documents import Documents
+from toolkit.grammars.family_checks import Children, checked_choices, checked_level, checked_names, checked_probs
+from toolkit.grammars.grammar import PCFG
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -63,12 +65,12 @@ class GrammarFamily:
         require(sizes[0] == 1, operation, "sizes", "1 first: a single root", sizes)
         require(min(sizes) >= 1, operation, "sizes", "positive numbers", sizes)
         require(len(rules) == len(sizes) - 1, operation, "rules", f"{len(sizes) - 1} levels", len(rules))
-        kept = tuple(_checked_level(operation, level, sizes, given) for level, given in enumerate(rules))
+        kept = tuple(checked_level(operation, level, sizes, given) for level, given in enumerate(rules))
         object.__setattr__(self, "sizes", sizes)
         object.__setattr__(self, "rules", kept)
-        object.__setattr__(self, "probs", _checked_probs(operation, kept, probs))
-        object.__setattr__(self, "choice_probs", _checked_choices(operation, kept, choice_probs))
-        object.__setattr__(self, "terminals", _checked_names(operation, sizes[-1], terminals))
+        object.__setattr__(self, "probs", checked_probs(operation, kept, probs))
+        object.__setattr__(self, "choice_probs", checked_choices(operation, kept, choice_probs))
+        object.__setattr__(self, "terminals", checked_names(operation, sizes[-1], terminals))
         object.__setattr__(self, "name", name)
 
     @property
@@ -163,8 +165,145 @@ class GrammarFamily:
             name=label,
         )
 
+    @classmethod
+    def from_text(cls, text: str, *, terminals: Sequence[str] | None = None, name: str = "") -> "GrammarFamily":
+        """Read a family in the compact form; see :func:`toolkit.grammars.text.from_text`."""
+        from toolkit.grammars.text import from_text
+
+        return from_text(text, terminals=terminals, name=name)
+
+    def to_text(self) -> str:
+        """Write the rules in the compact form; see :func:`toolkit.grammars.text.to_text`."""
+        from toolkit.grammars.text import to_text
+
+        return to_text(self)
+
+    @classmethod
+    def random(
+        cls,
+        sizes: Sequence[int],
+        n_choices: int | Sequence[int] = 2,
+        n_alternatives: int = 2,
+        lengths: Sequence[int] = (2, 3),
+        *,
+        seed: int,
+        distinct: bool = True,
+        disjoint: bool = False,
+        name: str = "",
+    ) -> "GrammarFamily":
+        """Draw the rules of a family; see :func:`toolkit.grammars.text.random_family`."""
+        from toolkit.grammars.text import random_family
+
+        return random_family(
+            sizes, n_choices, n_alternatives, lengths, seed=seed, distinct=distinct, disjoint=disjoint, name=name
+        )
+
+    @classmethod
+    def from_physicslm4_json(cls, path: str | Path | dict[str, Any], *, name: str = "") -> "LevelledGrammar":
+        """Read a grammar of PhysicsLM4; see :func:`toolkit.grammars.family_files.from_physicslm4_json`."""
+        from toolkit.grammars.family_files import from_physicslm4_json
+
+        return from_physicslm4_json(path, name=name)
+
+    @classmethod
+    def from_json(cls, source: str | Path | dict[str, Any]) -> "GrammarFamily":
+        """Read what :meth:`to_json` wrote; see :func:`toolkit.grammars.family_files.from_json`."""
+        from toolkit.grammars.family_files import from_json
+
+        return from_json(source)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Write the whole family as JSON; see :func:`toolkit.grammars.family_files.to_json`."""
+        from toolkit.grammars.family_files import to_json
+
+        return to_json(self, path)
+
+    def to_pcfg(self) -> PCFG:
+        """Return the same sentences' grammar without levels; see :func:`toolkit.grammars.family_pcfg.to_pcfg`."""
+        from toolkit.grammars.family_pcfg import to_pcfg
+
+        return to_pcfg(self)
+
+    def union(self) -> PCFG:
+        """Return the grammar whose root chooses the metadata; the same as :meth:`to_pcfg`."""
+        return self.to_pcfg()
+
+    def to_nltk(self, metadata: Sequence[int] | Int[Tensor, " levels"] | None = None) -> str:
+        """Write a grammar in NLTK's format, to be read by ``nltk.PCFG.fromstring``.
+
+        Args:
+            metadata: a choice for each level; default: the union of all grammars.
+
+        Raises:
+            ValueError: see :meth:`check_metadata`.
+        """
+        return (self if metadata is None else self.grammar(metadata)).to_pcfg().tostring()
+
+    def expected_length(self) -> Fraction:
+        """Return the mean number of tokens of a document, exactly.
+
+        The probabilities count as the simplest fractions that they stand for: 0.1 is a tenth.
+        """
+        from toolkit.grammars.family_moments import expected_length
+
+        return expected_length(self)
+
+    def entropy(self) -> float:
+        """Return the entropy of a document's derivation given its metadata, in nats, averaged over the metadata.
+
+        It bounds the entropy of the sentences from above; the two agree where each sentence has one derivation.
+        """
+        from toolkit.grammars.family_moments import derivation_entropy
+
+        return derivation_entropy(self)
+
+    def length_distribution(self) -> Float[Tensor, " lengths"]:
+        """Return how likely each number of tokens is, from 0 to :attr:`longest` (float64)."""
+        from toolkit.grammars.family_moments import length_distribution
+
+        return length_distribution(self)
+
+    def sample(
+        self,
+        n: int,
+        metadata: Any = None,
+        *,
+        device: torch.device | str | int | None = None,
+        generator: torch.Generator | None = None,
+        return_trees: bool = False,
+    ) -> Documents:
+        """Draw documents.
+
+        Args:
+            n: how many.
+            metadata: what they are drawn with: choices of all levels for all documents, or a row a document; default:
+                drawn too, by ``choice_probs``.
+            device: where the documents go; default: the best there is.
+            generator: draws on its own device, so that a seed gives the same documents on every device; default: a
+                new one.
+            return_trees: whether to keep the derivations. The documents are the same with and without.
+
+        Returns:
+            The documents with their metadata. Tokens take as few bytes as their number allows: uint8, int16 or int32.
+
+        Raises:
+            ValueError: a negative number, or metadata that do not fit.
+            TypeError: no integers.
+        """
+        return self._sampler.sample(n, metadata, device=device, generator=generator, return_trees=return_trees)
+
+    @cached_property
+    def _sampler(self) -> Any:
+        from toolkit.grammars.sampling import Sampler
+
+        return Sampler(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies and other processes need the rules, not the tables made from them, which may lie on a GPU.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def symbol_name(self, level: int, symbol: int) -> str:
-        """Return how a symbol is written: ``S`` for the root, a letter for the level and a number, a terminal's name."""
+        """Return how a symbol is written: ``S`` for the root, a letter for the level with a number, a terminal's name."""
         if level == self.depth:
             return self.terminals[symbol]
         if level == 0:
@@ -215,64 +354,3 @@ class LevelledGrammar(GrammarFamily):
     ) -> None:
         super().__init__(sizes, rules, probs, choice_probs, terminals, name)
         require(self.n_grammars == 1, "LevelledGrammar", "rules", "one set a level", list(self.n_choices))
-
-
-def _checked_level(
-    operation: str, level: int, sizes: tuple[int, ...], given: Any
-) -> tuple[tuple[tuple[Children, ...], ...], ...]:
-    require(len(given) >= 1, operation, "rules", f"a set of rules at level {level}", "none")
-    for choice, symbols in enumerate(given):
-        where = f"level {level}, choice {choice}"
-        require(len(symbols) == sizes[level], operation, "rules", f"{sizes[level]} symbols at {where}", len(symbols))
-        for symbol, alternatives in enumerate(symbols):
-            here = f"{where}, symbol {symbol}"
-            require(len(alternatives) >= 1, operation, "rules", f"an alternative at {here}", "none")
-            for children in alternatives:
-                require(len(children) >= 1, operation, "rules", f"children in every alternative at {here}", "none")
-                inside = all(0 <= child < sizes[level + 1] for child in children)
-                expected = f"children from 0 to {sizes[level + 1] - 1} at {here}"
-                require(inside, operation, "rules", expected, list(children))
-    return tuple(
-        tuple(tuple(tuple(int(c) for c in children) for children in alternatives) for alternatives in symbols)
-        for symbols in given
-    )
-
-
-def _checked_probs(operation: str, rules: Any, probs: Any) -> Any:
-    if probs is None:
-        return tuple(
-            tuple(tuple((1 / len(alternatives),) * len(alternatives) for alternatives in symbols) for symbols in level)
-            for level in rules
-        )
-    require(len(probs) == len(rules), operation, "probs", f"{len(rules)} levels", len(probs))
-    for level, (of_level, given) in enumerate(zip(rules, probs, strict=True)):
-        require(len(given) == len(of_level), operation, "probs", f"{len(of_level)} sets at level {level}", len(given))
-        for choice, (symbols, given_symbols) in enumerate(zip(of_level, given, strict=True)):
-            here = f"level {level}, choice {choice}"
-            n = len(symbols)
-            require(len(given_symbols) == n, operation, "probs", f"{n} symbols at {here}", len(given_symbols))
-            for symbol, (alternatives, p) in enumerate(zip(symbols, given_symbols, strict=True)):
-                what = f"{len(alternatives)} probabilities that add up to 1 at {here}, symbol {symbol}"
-                right = len(p) == len(alternatives) and all(v >= 0 for v in p) and abs(math.fsum(p) - 1) < 1e-9
-                require(right, operation, "probs", what, list(p))
-    return tuple(tuple(tuple(tuple(map(float, p)) for p in symbols) for symbols in level) for level in probs)
-
-
-def _checked_choices(operation: str, rules: Any, choice_probs: Any) -> tuple[tuple[float, ...], ...]:
-    if choice_probs is None:
-        return tuple((1 / len(level),) * len(level) for level in rules)
-    require(len(choice_probs) == len(rules), operation, "choice_probs", f"{len(rules)} levels", len(choice_probs))
-    for level, (sets, p) in enumerate(zip(rules, choice_probs, strict=True)):
-        right = len(p) == len(sets) and all(v >= 0 for v in p) and abs(math.fsum(p) - 1) < 1e-9
-        what = f"{len(sets)} probabilities that add up to 1 at level {level}"
-        require(right, operation, "choice_probs", what, list(p))
-    return tuple(tuple(map(float, p)) for p in choice_probs)
-
-
-def _checked_names(operation: str, n: int, terminals: Sequence[str] | None) -> tuple[str, ...]:
-    if terminals is None:
-        return tuple("abcdefghijklmnopqrstuvwxyz"[:n]) if n <= 26 else tuple(f"t{i}" for i in range(n))
-    names = tuple(terminals)
-    right = len(set(names)) == len(names) == n and all(isinstance(name, str) and name for name in names)
-    require(right, operation, "terminals", f"{n} different names", list(names)[:30])
-    return names

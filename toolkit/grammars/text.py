@@ -1,13 +1,11 @@
-"""Families written as text: the compact form, and the files of the public code of Physics of Language Models."""
+"""Families in the compact form, and families drawn at random."""
 
-import json
 import random
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from toolkit.core.errors import argument_error, require
-from toolkit.grammars.families import Children, GrammarFamily, LevelledGrammar
+from toolkit.core.errors import require
+from toolkit.grammars.families import GrammarFamily, LevelledGrammar
+from toolkit.grammars.family_checks import Children
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -122,20 +120,6 @@ def random_family(
         rules.append(groups)
     kind = LevelledGrammar if max(choices, default=1) == 1 else GrammarFamily
     return kind(sizes, rules, name=name)
-
-
-def from_physicslm4_json(path: str | Path | dict[str, Any], *, name: str = "") -> LevelledGrammar:
-    """Read a grammar of the public code of Physics of Language Models (its folder ``Lano-cfg``).
-
-    Args:
-        path: the file, or what it holds.
-        name: for captions; default: the file's name.
-
-    Raises:
-        ValueError: not such a file.
-        OSError: the file cannot be read.
-    """
-    raise argument_error("from_physicslm4_json", "path", "a grammar", path)
 
 
 def _children(text: str, whole: str) -> Children:
