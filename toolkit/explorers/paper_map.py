@@ -19,6 +19,7 @@ READY = frozenset(
         "07_adversarial_examples",
         "08_attacks_against_defences",
         "09_partial_information",
+        "10_disentanglement",
     }
 )
 """The lessons that exist; the others are to come."""
