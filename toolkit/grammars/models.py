@@ -59,20 +59,24 @@ class DecoderConfig:
         require(even, "DecoderConfig", "n_heads", f"width {self.width} / n_heads to be even", self.n_heads)
 
     @classmethod
-    def of(cls, family: GrammarFamily, size: str = "0.2M", *, context: int | None = None) -> "DecoderConfig":
-        """Return the configuration of a named size for the documents of a family.
+    def of(
+        cls, family: GrammarFamily, size: str | tuple[int, int, int] = "0.2M", *, context: int | None = None
+    ) -> "DecoderConfig":
+        """Return the configuration for the documents of a family.
 
         Args:
             family: whose documents are read.
-            size: one of :data:`SIZES`.
+            size: one of :data:`SIZES`, or width, layers and heads.
             context: default: what the family's longest document needs, :func:`needed_context`.
 
         Raises:
             ValueError: no such size.
         """
-        require(size in SIZES, "DecoderConfig.of", "size", f"one of {', '.join(SIZES)}", size)
-        width, n_layers, n_heads = SIZES[size]
-        return cls(Vocabulary.of(family), context or needed_context(family), width, n_layers, n_heads)
+        if isinstance(size, str):
+            require(size in SIZES, "DecoderConfig.of", "size", f"one of {', '.join(SIZES)}", size)
+        width, n_layers, n_heads = SIZES[size] if isinstance(size, str) else size
+        context = needed_context(family) if context is None else context
+        return cls(Vocabulary.of(family), context, width, n_layers, n_heads)
 
     @property
     def feed_forward(self) -> int:
