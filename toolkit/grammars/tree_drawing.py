@@ -18,13 +18,13 @@ from toolkit.core.text_width import shorten, text_width
 from toolkit.grammars.trees import Tree
 
 COLOURS = (
-    (plotting.BLUE, "#cfe4f2"),
-    (plotting.VERMILION, "#f9dcc8"),
     (plotting.GREEN, "#c9ebdf"),
+    (plotting.VERMILION, "#f9dcc8"),
     (plotting.PURPLE, "#f4dfea"),
     ("#8a7a00", "#f7f1ae"),
+    (plotting.GREY, "#e4e4e4"),
 )
-"""Lines and fills of neighbouring subtrees, taken in turn."""
+"""Lines and fills of neighbouring subtrees, taken in turn: neither black nor blue, which mean something elsewhere."""
 _ROW, _TALLEST = 46.0, 560.0  # pixels from one level to the next, and of all levels together
 _TITLE, _SIZES, _SMALLEST = 14.0, (12.5, 11.0, 9.5), 8.0
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -260,7 +260,7 @@ def _from_left(nodes: list[_Node]) -> list[int]:
 def _place(nodes: list[_Node], leaves: list[_Node], left: float, right: float) -> list[float]:
     """Give every node its x; return where the places of the tokens begin, and where the last one ends."""
     leaves[:] = [nodes[index] for index in _from_left(nodes) if not nodes[index].children]
-    wanted = [max(text_width(_name(leaf), _SIZES[0]) + 8, 18.0) for leaf in leaves]
+    wanted = [max(text_width(_name(leaf), _SIZES[0]) + 8, 20.0) for leaf in leaves]
     if sum(wanted) > right - left:
         wanted = [1.0] * len(leaves)
     share = (right - left) / sum(wanted)
@@ -295,7 +295,7 @@ def _draw_tokens(shapes: _Shapes, leaves: list[_Node], edges: list[float], botto
             place = (edges[begin] + gap, bottom - tall / 2, edges[end] - edges[begin] - 2 * gap, tall)
             shapes.boxes.append(_Box(*place, fill, colour if edges[end] - edges[begin] > 6 else "none", 3.0))
         begin = end
-    rooms = [after - before - 2 for before, after in pairwise(edges)]
+    rooms = [after - before - 3 for before, after in pairwise(edges)]
     names = [_name(leaf) for leaf in leaves]
     for size in (*_SIZES, _SMALLEST):
         if all(text_width(name, size) <= room for name, room in zip(names, rooms, strict=True)):
