@@ -1,8 +1,8 @@
 """Charts as bands: only spans whose length a level can yield are kept, so long sentences cost little.
 
-The probability of the tokens from i to i + length stands at ``values[item, length - shortest, sentence × positions + i]``.
-All sentences lie one behind the other in the last axis. A shift along it never carries anything from one sentence into
-the next, because no span passes the end of its sentence.
+The probability of the tokens from i on, of some length, stands at ``values[item, length - shortest, place]``, where
+place = sentence × (positions + 1) + i: all sentences lie one behind the other. A shift along them never carries
+anything from one sentence into the next, because no span passes the end of its sentence.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.grammars.inference_plan import Band, Mix, Plan
+from toolkit.grammars.inference_levels import Band, Mix
+from toolkit.grammars.inference_plan import Plan
 
 
 class Banded(NamedTuple):

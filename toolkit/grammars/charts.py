@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.grammars.inference_plan import Band, Combine, Mix, Plan, Through
+from toolkit.grammars.inference_levels import Band, Mix
+from toolkit.grammars.inference_plan import Plan
+from toolkit.grammars.inference_vectors import Combine, Through
 
 
 class Dense(NamedTuple):
@@ -110,6 +112,9 @@ def _send(plan: Plan, algebra: Any, leaves: Tensor, charts: dict[int, Any]) -> T
 
 
 def _combine(plan: Plan, vectors: Tensor, out: Tensor, step: Combine) -> None:
+    if step.as_matrix:
+        torch.mm(plan.table(step.weights, vectors), vectors[plan.table(step.sources, vectors)], out=out)
+        return
     out.zero_()
     for sources, weights in zip(step.sources, step.weights, strict=True):
         chosen = vectors[plan.table(sources, vectors)]
