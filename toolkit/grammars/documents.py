@@ -81,8 +81,7 @@ class Documents:
         require(width >= longest, "padded", "length", f">= {longest}, the longest document's", width)
         rows = torch.full((len(self), width), PADDING, dtype=torch.int64, device=self.values.device)
         inside = torch.arange(width, device=rows.device) < lengths[:, None]
-        rows[inside] = self.values.to(torch.int64)
-        return rows
+        return rows.masked_scatter_(inside, self.values.to(torch.int64))
 
     def to(self, device: torch.device | str) -> "Documents":
         """Return the same documents on another device."""

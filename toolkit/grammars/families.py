@@ -95,13 +95,13 @@ class GrammarFamily:
 
     @cached_property
     def shortest(self) -> int:
-        """The length of the shortest document, in tokens."""
-        return self._extreme_lengths(min)[0]
+        """The length of the shortest document of all grammars, in tokens."""
+        return self._extreme_length(min)
 
     @cached_property
     def longest(self) -> int:
-        """The length of the longest document, in tokens."""
-        return self._extreme_lengths(max)[0]
+        """The length of the longest document of all grammars, in tokens."""
+        return self._extreme_length(max)
 
     @cached_property
     def all_metadata(self) -> Int[Tensor, "grammars levels"]:
@@ -140,10 +140,11 @@ class GrammarFamily:
         given = given[None] if given.ndim == 1 else given
         fits = given.ndim == 2 and given.shape[1] == self.depth
         require(fits, operation, "metadata", f"shape [documents, {self.depth}]", f"shape {list(given.shape)}")
-        for level, n in enumerate(self.n_choices):
-            column = given[:, level]
-            inside = bool(((column >= 0) & (column < n)).all())
-            require(inside, operation, "metadata", f"0 to {n - 1} at level {level}", sorted(set(column.tolist()))[:10])
+        outside = (given < 0) | (given >= torch.tensor(self.n_choices, device=given.device))
+        if bool(outside.any()):
+            level = int(outside.any(0).nonzero()[0, 0])
+            expected = f"0 to {self.n_choices[level] - 1} at level {level}"
+            reject(operation, "metadata", expected, given[outside[:, level], level].unique().tolist()[:10])
         return given
 
     def grammar(self, metadata: Sequence[int] | Int[Tensor, " levels"]) -> "LevelledGrammar":
@@ -303,7 +304,7 @@ class GrammarFamily:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def symbol_name(self, level: int, symbol: int) -> str:
-        """Return how a symbol is written: ``S`` for the root, a letter for the level with a number, a terminal's name."""
+        """Return how a symbol is written: ``S`` for the root, a letter for the level and a number, or a terminal."""
         if level == self.depth:
             return self.terminals[symbol]
         if level == 0:
@@ -318,21 +319,23 @@ class GrammarFamily:
             f"grammar{'s' if self.n_grammars > 1 else ''}, {self.shortest} to {self.longest} tokens)"
         )
 
-    def _extreme_lengths(self, extreme: Any) -> list[int]:
-        lengths = [1] * self.sizes[-1]
+    def _extreme_length(self, extreme: Any) -> int:
+        # Symbols of one document share its choices, so that each combination of them has lengths of its own.
+        below = {(1,) * self.n_terminals}
         for level in reversed(range(self.depth)):
-            lengths = [
-                extreme(
-                    sum(lengths[child] for child in children)
-                    for choice in range(self.n_choices[level])
-                    for children, p in zip(
-                        self.rules[level][choice][symbol], self.probs[level][choice][symbol], strict=True
+            below = {
+                tuple(
+                    extreme(
+                        sum(lengths[child] for child in children)
+                        for children, p in zip(alternatives, probs, strict=True)
+                        if p > 0
                     )
-                    if p > 0
+                    for alternatives, probs in zip(symbols, self.probs[level][choice], strict=True)
                 )
-                for symbol in range(self.sizes[level])
-            ]
-        return lengths
+                for choice, symbols in enumerate(self.rules[level])
+                for lengths in below
+            }
+        return extreme(length for (length,) in below)
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)

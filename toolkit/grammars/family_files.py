@@ -97,10 +97,10 @@ def from_physicslm4_json(path: str | Path | dict[str, Any], *, name: str = "") -
             operation, "path", "depth, sizes and all: a list of symbols a level", repr(error)
         ) from error
     require(len(sizes) == depth + 1, operation, "path", f"{depth + 1} sizes", sizes)
-    is_file = isinstance(path, Path) or (isinstance(path, str) and not _is_text(path))
+    stem = "" if isinstance(path, dict) or (isinstance(path, str) and _is_text(path)) else Path(path).stem
     terminals = [str(number + 1) for number in range(sizes[-1])]
     try:
-        return LevelledGrammar(sizes, rules, terminals=terminals, name=name or (Path(path).stem if is_file else ""))
+        return LevelledGrammar(sizes, rules, terminals=terminals, name=name or stem)
     except TypeError as error:
         raise argument_error(operation, "path", "lists of children for every symbol", repr(error)) from error
 

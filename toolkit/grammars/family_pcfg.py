@@ -15,7 +15,8 @@ def to_pcfg(family: GrammarFamily) -> PCFG:
 
     A symbol needs a nonterminal for each combination of choices from its level down, for all nodes of a document share
     these; combinations in which all its rules agree share one. With several grammars the start symbol ``S`` first
-    chooses a root ``S_…``, named after its choices, with the probability of the metadata.
+    chooses a root ``S_…``, named after its choices (of levels that have several), with the probability of the
+    metadata.
 
     Args:
         family: one or several grammars. The number of nonterminals grows with the number of grammars.
@@ -24,11 +25,11 @@ def to_pcfg(family: GrammarFamily) -> PCFG:
         A grammar of the same sentences with the same probabilities; ids of tokens are those of the family.
     """
     made: dict[tuple[int, int, _Alternatives], Nonterminal] = {}
-    rules: list[list[Rule]] = []
+    levels: list[list[Rule]] = []
     # below[choices of the levels from here on][symbol]
     below: dict[tuple[int, ...], list[Nonterminal | str]] = {(): list(family.terminals)}
     for level in reversed(range(family.depth)):
-        several = len(below) * family.n_choices[level] > 1
+        rules: list[Rule] = []
         here: dict[tuple[int, ...], list[Nonterminal | str]] = {}
         for choice, rest in product(range(family.n_choices[level]), below):
             choices = (choice, *rest)
@@ -42,11 +43,13 @@ def to_pcfg(family: GrammarFamily) -> PCFG:
                 )
                 key = (level, symbol, alternatives)
                 if key not in made:
-                    suffix = "".join(f"_{c}" for c in choices) if several else ""
+                    kinds = zip(choices, family.n_choices[level:], strict=True)
+                    suffix = "".join(f"_{c}" for c, n in kinds if n > 1)
                     made[key] = Nonterminal(family.symbol_name(level, symbol) + suffix)
-                    rules.append([Rule(made[key], right, p) for right, p in alternatives])
+                    rules += [Rule(made[key], right, p) for right, p in alternatives]
                 here[choices].append(made[key])
         below = here
+        levels.append(rules)
     start = Nonterminal(family.symbol_name(0, 0))
     if family.n_grammars > 1:
         weights: dict[Nonterminal | str, float] = {}
@@ -55,6 +58,6 @@ def to_pcfg(family: GrammarFamily) -> PCFG:
             for level, choice in enumerate(choices):
                 p *= family.choice_probs[level][choice]
             weights[root] = weights.get(root, 0.0) + p
-        rules.append([Rule(start, [root], min(p, 1.0)) for root, p in weights.items()])
+        levels.append([Rule(start, [root], min(p, 1.0)) for root, p in weights.items()])
     # from the root down, as grammars are read
-    return PCFG(start, [rule for group in reversed(rules) for rule in group], terminals=family.terminals)
+    return PCFG(start, [rule for level in reversed(levels) for rule in level], terminals=family.terminals)

@@ -76,7 +76,7 @@ class Sampler:
             given = self.family.check_metadata("sample", metadata).to(device)
             fits = len(given) in (1, n)
             require(fits, "sample", "metadata", f"one row, or {n}: one a document", f"{len(given)} rows")
-            return given.expand(n, -1) if len(given) == 1 else given
+            return given.repeat(n, 1) if len(given) == 1 else given
         if self.family.n_grammars == 1:
             return torch.zeros((n, self.family.depth), dtype=torch.int64, device=device)
         if device not in self._bounds:

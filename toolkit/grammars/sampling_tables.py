@@ -129,6 +129,7 @@ def integer_dtype(size: int) -> torch.dtype:
     return torch.int16 if size <= 2**15 else torch.int32
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _highest_top(family: GrammarFamily, bottom: int) -> int:
     """Return the level from which a block down to ``bottom`` can be made without growing too large."""
     rows, entries = np.ones((1, family.sizes[bottom])), np.ones((1, family.sizes[bottom]))
@@ -178,7 +179,8 @@ class _Nodes:
 
 def _block(family: GrammarFamily, top: int, bottom: int, device: torch.device, trees: bool) -> Block:
     size = family.sizes[bottom]
-    leaves, inner = _Nodes(np.ones(size, dtype=np.int64), np.arange(size)[None]), []
+    leaves = _Nodes(np.ones(size, dtype=np.int64), np.arange(size)[None])
+    inner: list[_Nodes] = []
     first, count, p = np.arange(size)[None], np.ones((1, size), dtype=np.int64), np.ones(size)
     for level in reversed(range(top, bottom)):
         grouped: dict[tuple[int, int, int], list[tuple[ndarray, ndarray, ndarray]]] = {}

@@ -50,11 +50,13 @@ def to_text(family: GrammarFamily) -> str:
     """Write a family in the compact form of :func:`from_text`.
 
     Raises:
-        ValueError: a level has more than 36 symbols, or alternatives are not equally probable, for which the form has
-            no room.
+        ValueError: a level has more than 36 symbols, or alternatives or choices of metadata are not equally probable,
+            for which the form has no room.
     """
     require(max(family.sizes) <= len(_DIGITS), "to_text", "family", "at most 36 symbols a level", list(family.sizes))
-    for level in family.probs:
+    for level, choices in zip(family.probs, family.choice_probs, strict=True):
+        equal = all(abs(v - 1 / len(choices)) < 1e-12 for v in choices)
+        require(equal, "to_text", "family", "equally probable choices of metadata", list(choices))
         equal = all(abs(v - 1 / len(p)) < 1e-12 for symbols in level for p in symbols for v in p)
         require(equal, "to_text", "family", "equally probable alternatives", "others")
     return ";".join(
@@ -91,6 +93,8 @@ def random_family(
     """
     draw = random.Random(seed)
     depth = len(sizes) - 1
+    require(depth >= 1 and sizes[0] == 1, "random_family", "sizes", "1 first, then the size of each level", list(sizes))
+    require(min(sizes) >= 1, "random_family", "sizes", "positive numbers", list(sizes))
     choices = [n_choices] * depth if isinstance(n_choices, int) else list(n_choices)
     require(len(choices) == depth, "random_family", "n_choices", f"a number, or {depth}", len(choices))
     require(min(choices, default=1) >= 1, "random_family", "n_choices", ">= 1", choices)
