@@ -7,7 +7,7 @@ import pytest
 
 from tests.explorers.inside import words_outside
 from toolkit.core.text_width import text_width
-from toolkit.grammars.tree_drawing import COLOURS, draw_tree, plot_tree
+from toolkit.grammars.tree_drawing import COLOURS, draw_tree, plot_tree, token_places
 from toolkit.grammars.trees import Tree
 
 SENTENCE = Tree.from_bracketed("(S (NP I) (VP (VP (V saw) (NP the man)) (PP (P with) (NP a telescope (Adj )))))")
@@ -92,6 +92,18 @@ def test_metadata_stand_beside_their_rules():
     assert heights["j₀ = 0"] < heights["j₁ = 12"] < heights["j₂ = 3"]
 
 
+def test_rules_can_have_the_colour_of_their_level():
+    colours = ["#111111", "#222222", "#333333", "#444444"]
+    tree = drawn(random.Random(0), 3)
+    picture = draw_tree(tree, level_colours=colours, metadata=[0, 1, 0])
+    strokes = {shape.paint.stroke for shape in picture._shapes if hasattr(shape, "paint")}
+    assert set(colours[:3]) < strokes and colours[3] not in strokes
+    assert not strokes & {stroke for stroke, _ in COLOURS[:-1]}
+    inks = {word.string: word.fill for word in words(picture)}
+    assert [inks[f"j{level} = {c}"] for level, c in zip("₀₁₂", (0, 1, 0), strict=True)] == colours[:3]
+    assert "#d0d0d0" not in draw_tree(tree, frame=False).to_string()
+
+
 def test_a_cut_stands_before_its_token():
     leaves = ["I", "saw", "the", "man", "with", "a", "telescope"]
     for cut in range(8):
@@ -99,6 +111,8 @@ def test_a_cut_stands_before_its_token():
         (line,) = [shape for shape in picture._shapes if getattr(getattr(shape, "paint", None), "dash", ())]
         x = line.commands[0][1]
         assert [word.string for word in words(picture) if word.string in leaves and word.x < x] == leaves[:cut]
+        assert token_places(SENTENCE)[cut] == pytest.approx(x)
+    assert len(token_places(SENTENCE, metadata=[0, 1], width=300)) == 8
 
 
 def test_degenerate_and_deep_trees():
@@ -129,6 +143,7 @@ def test_the_figure_has_the_same_words():
     ("options", "word"),
     [
         ({"by_level": -1}, "by_level"),
+        ({"level_colours": ["red"]}, "level_colours"),
         ({"cut": 8}, "cut"),
         ({"cut": -1}, "cut"),
         ({"metadata": [0] * 9}, "metadata"),

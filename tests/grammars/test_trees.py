@@ -1,13 +1,10 @@
-"""Trees: text and back, probabilities, tokens by their ancestors, and trees of sampled documents."""
+"""Trees: text and back, probabilities, tokens by their ancestors."""
 
 import json
 import math
 
 import pytest
-import torch
 
-from toolkit.grammars.documents import Documents, LevelNodes
-from toolkit.grammars.families import GrammarFamily
 from toolkit.grammars.trees import Tree
 
 TREE = Tree("S", [Tree("A", ["a", "b"], probability=0.5), "c", Tree("E", [], probability=0.25)], probability=0.8)
@@ -59,6 +56,7 @@ def test_ancestors_of_the_tokens():
     assert tree.ancestors(1) == [0, 0, 0, 1, 2]
     assert tree.ancestors(2) == [0, 0, 1, 2, 3]
     assert tree.ancestors(9) == [0, 1, 2, 3, 4]
+    assert Tree("S", [Tree("A"), Tree("B", [Tree("C"), "b"])]).ancestors(1) == [0]
     with pytest.raises(ValueError, match="depth"):
         tree.ancestors(-1)
 
@@ -90,54 +88,8 @@ def test_a_tree_of_twenty_thousand_levels():
     assert tree.height == 20_001 and len(tree.leaves()) == 20_001
     assert tree.log_prob == pytest.approx(20_000 * math.log(0.5))
     again = Tree.from_bracketed(tree.bracketed())
+    assert tree.ancestors(3) == [0] * 19_998 + [1, 2, 3]
     assert again == tree and hash(again) == hash(tree) and "20001 leaves" in repr(tree)
-
-
-def family_and_documents():
-    family = GrammarFamily(
-        [1, 2, 2],
-        [[[[(0, 1), (1,)]], [[(1, 1)]]], [[[(0,), (0, 1)], [(1, 1), (1, 0)]]]],
-        probs=[[[[0.25, 0.75]], [[1.0]]], [[[0.5, 0.5], [0.1, 0.9]]]],
-        terminals=["x", "y"],
-    )
-    # S → A0 A1, A0 → x y, A1 → y y; and the other grammar's S → A1 A1, A1 → y x, A1 → y y
-    documents = Documents(
-        torch.tensor([0, 1, 1, 1, 1, 0, 1, 1]),
-        torch.tensor([0, 4, 8]),
-        torch.tensor([[0, 0], [1, 0]]),
-        (
-            LevelNodes(torch.tensor([0, 0]), torch.tensor([], dtype=torch.int64), torch.tensor([0, 0])),
-            LevelNodes(torch.tensor([0, 1, 1, 1]), torch.tensor([0, 0, 1, 1]), torch.tensor([1, 0, 1, 0])),
-            LevelNodes(
-                torch.tensor([0, 1, 1, 1, 1, 0, 1, 1]),
-                torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]),
-                torch.tensor([], dtype=torch.int64),
-            ),
-        ),
-    )
-    return family, documents
-
-
-def test_trees_of_documents():
-    family, documents = family_and_documents()
-    first, second = (Tree.from_documents(documents, family, index) for index in (0, 1))
-    assert first.bracketed() == "(S (A0 x y) (A1 y y))"
-    assert second.bracketed() == "(S (A1 y x) (A1 y y))"
-    assert first.log_prob == pytest.approx(math.log(0.25 * 0.5 * 0.1), abs=1e-14)
-    assert second.log_prob == pytest.approx(math.log(1.0 * 0.9 * 0.1), abs=1e-14)
-    assert [(node.level, node.symbol) for node in first.nodes()] == [(0, 0), (1, 0), (1, 1)]
-    assert Tree.from_documents(documents, family, -1) == second
-
-
-def test_documents_without_trees():
-    family, documents = family_and_documents()
-    with pytest.raises(ValueError, match="documents"):
-        Tree.from_documents(Documents(documents.values, documents.offsets, documents.metadata), family)
-    with pytest.raises(ValueError, match="metadata"):
-        Tree.from_documents(Documents(documents.values, documents.offsets, None, documents.levels), family)
-    for index in (2, -3):
-        with pytest.raises(IndexError):
-            Tree.from_documents(documents, family, index)
 
 
 def test_nltk_reads_and_writes_the_same_trees():

@@ -9,11 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from toolkit.core.errors import reject, require
-from toolkit.grammars.documents import Documents
-from toolkit.grammars.families import GrammarFamily
 
 _PLAIN = re.compile(r"[^\s()'\"\\]+")
 _WORD = re.compile(r"""\s*(?:([()])|([^\s()'"\\]+)|'((?:[^'\\]|\\.)*)')""", re.DOTALL)
@@ -88,18 +84,6 @@ class Tree:
                 waiting += reversed(node.children)
         return found
 
-    def leaf_paths(self) -> list[tuple[int, ...]]:
-        """Return for each token which child is taken at each node from the root down to it."""
-        found: list[tuple[int, ...]] = []
-        waiting: list[tuple[Tree | str, tuple[int, ...]]] = [(self, ())]
-        while waiting:
-            node, path = waiting.pop()
-            if isinstance(node, str):
-                found.append(path)
-            else:
-                waiting += [(child, (*path, place)) for place, child in reversed(list(enumerate(node.children)))]
-        return found
-
     def ancestors(self, depth: int) -> list[int]:
         """Return for each token which node ``depth`` steps below the root it hangs from.
 
@@ -114,8 +98,22 @@ class Tree:
             ValueError: a negative depth.
         """
         require(depth >= 0, "ancestors", "depth", ">= 0", depth)
-        seen: dict[tuple[int, ...], int] = {}
-        return [seen.setdefault(path[:depth], len(seen)) for path in self.leaf_paths()]
+        found: list[int] = []
+        seen: dict[int, int] = {}
+        waiting: list[tuple[Tree | str, int, int]] = [(self, 0, 0)]
+        n_groups = 1
+        while waiting:
+            node, below, group = waiting.pop()
+            if isinstance(node, str):
+                found.append(seen.setdefault(group, len(seen)))
+                continue
+            groups = [group] * len(node.children)
+            if below < depth:
+                groups = list(range(n_groups, n_groups + len(node.children)))
+                n_groups += len(node.children)
+            children = zip(node.children, groups, strict=True)
+            waiting += [(child, below + 1, which) for child, which in reversed(list(children))]
+        return found
 
     @property
     def n_nodes(self) -> int:
@@ -201,55 +199,6 @@ class Tree:
         if found is None:
             reject(operation, "text", expected, f"{len(open_nodes)} brackets still open" if open_nodes else repr(text))
         return found
-
-    @staticmethod
-    def from_documents(documents: Documents, family: GrammarFamily, index: int = 0) -> "Tree":
-        """Return the tree that one document was read off.
-
-        Args:
-            documents: sampled with their trees and metadata.
-            family: that they were sampled from.
-            index: which document.
-
-        Raises:
-            ValueError: no trees or no metadata were kept, or they are of another family.
-            IndexError: there is no such document.
-        """
-        operation, depth = "from_documents", family.depth
-        levels, metadata = documents.levels, documents.metadata
-        require(len(levels) == depth + 1, operation, "documents", f"trees of {depth + 1} levels", len(levels))
-        if metadata is None:
-            reject(operation, "documents", "metadata", "none")
-        if not -len(documents) <= index < len(documents):
-            raise IndexError(f"document {index} of {len(documents)}")
-        choices = family.check_metadata(operation, metadata[index])[0].tolist()
-        first, last = index % len(documents), index % len(documents) + 1
-        rows = []  # of each level: symbols, alternatives, and which node of the level above is the parent
-        for level, nodes in enumerate(levels):
-            above = first
-            if level:
-                ends = nodes.parents.new_tensor([first, last])
-                first, last = torch.searchsorted(nodes.parents, ends).tolist()
-            parents = nodes.parents[first:last].sub(above).tolist() if level else [0]
-            alternatives = nodes.alternatives[first:last].tolist() if level < depth else []
-            rows.append((nodes.symbols[first:last].tolist(), alternatives, parents))
-        symbols, _, parents = rows[depth]
-        below: list[tuple[int, Tree | str]] = [
-            (parent, family.symbol_name(depth, symbol)) for symbol, parent in zip(symbols, parents, strict=True)
-        ]
-        for level in reversed(range(depth)):
-            symbols, alternatives, parents = rows[level]
-            children: list[list[Tree | str]] = [[] for _ in symbols]
-            for parent, child in below:
-                children[parent].append(child)
-            probs = family.probs[level][choices[level]]
-            below = [
-                (parent, Tree(family.symbol_name(level, symbol), under, level, symbol, probs[symbol][alternative]))
-                for parent, symbol, alternative, under in zip(parents, symbols, alternatives, children, strict=True)
-            ]
-        root = below[0][1]
-        assert isinstance(root, Tree)
-        return root
 
     def to_nltk(self) -> Any:
         """Return an ``nltk.Tree``.
