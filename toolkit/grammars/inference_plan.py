@@ -43,8 +43,9 @@ class Plan:
         """Return a part of this plan as a tensor, made once: floats of the type of ``like``, integers as they are."""
         key = (id(values), like.dtype, like.device)
         if key not in self.tables:
-            made = torch.tensor(values, device=like.device)
-            self.tables[key] = made.to(like.dtype) if made.is_floating_point() else made
+            whole = not torch.tensor(values).is_floating_point()
+            # Not from the default type: its 32 bits would cut the probabilities short.
+            self.tables[key] = torch.tensor(values, dtype=torch.int64 if whole else like.dtype, device=like.device)
         return self.tables[key]
 
 
