@@ -15,7 +15,7 @@ from toolkit.core.errors import require
 from toolkit.grammars.documents import PADDING, Documents, as_documents
 from toolkit.grammars.families import GrammarFamily
 
-_ROUNDING = 1e-12
+_ROUNDING = 1e-7
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,8 @@ class _Run:
         sums = self.processes.total(torch.stack([found.sum(), (found * batch.shown).sum()]))
         total, of_shown, length = torch.stack([*sums, norm]).tolist()
         rate = self.config.learning_rate_at(index)
-        if not (math.isfinite(total) and math.isfinite(length)):
+        # The first process stops the others, who wait for its word.
+        if self.processes.rank == 0 and not (math.isfinite(total) and math.isfinite(length)):
             raise FloatingPointError(
                 f"train_decoder: the loss is not finite at step {index}\n  expected: a finite loss and gradient"
                 f"\n  actual:   loss {total / batch.n_counted}, norm of the gradient {length}, learning rate {rate:.3g}"
@@ -327,7 +328,7 @@ class _FreshBatches:
     def _draw(self, draw: int) -> None:
         config = self.config
         first = draw * self.updates_a_draw
-        progress = torch.arange(first, first + self.updates_a_draw) / max(1, config.n_steps)
+        progress = torch.arange(first, first + self.updates_a_draw, dtype=torch.float64) / max(1, config.n_steps)
         self.generator.manual_seed(_mixed(config.seed, draw))
         self.drawn: Sequences = sequences(
             self.family,
