@@ -43,9 +43,9 @@ def test_another_choice_leaves_what_stands_above_it(level):
 
 def test_draws_follow_their_probabilities():
     family = GrammarFamily([1, 1, 3], [[[[(0, 0)]]], [[[(0,), (1,), (2, 2)]]]], probs=[[[[1.0]]], [[[0.5, 0.3, 0.2]]]])
-    counts = Counter("".join(derive(family, (0, 0), seed).leaves()) for seed in range(4000))
+    counts = Counter("".join(derive(family, (0, 0), seed).leaves()) for seed in range(2000))
     p = {"a": 0.5, "b": 0.3, "cc": 0.2}
-    expected = {x + y: 4000 * p[x] * p[y] for x in p for y in p}
+    expected = {x + y: 2000 * p[x] * p[y] for x in p for y in p}
     statistic = sum((counts[key] - value) ** 2 / value for key, value in expected.items())
     assert set(counts) == set(expected) and statistic < 26.1  # 0.1 % of chi-squared with 8 degrees of freedom
 
@@ -84,11 +84,11 @@ def test_bad_arguments(arguments, words):
 def test_every_family_at_random_settings():
     view = explore_sampled_trees()
     draws = random.Random(0)
-    for name in (*SMALL, DEEP, LARGE, TOY):
+    for name in (*SMALL[3:], DEEP, LARGE, TOY):
         view.controls["name"].value = name
         family = example_family(name)
         assert view.error is None and view.result.family is family
-        for _ in range(4):
+        for _ in range(2):
             view.controls["seed"].value = draws.randint(1, 40)
             view.controls["by_level"].value = draws.randint(1, family.depth - 1)
             for buttons in view.controls["metadata"].levels.values():

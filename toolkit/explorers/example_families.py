@@ -16,13 +16,12 @@ SMALL = (TOY, "another draw of rules", "a third draw", "9 different tokens", "4 
 """Families whose documents can all be counted."""
 DEEP = "4 levels, 2 choices each"
 LARGE = "cfg3b: 6 levels, no choices"
-_LEVELS = (
-    Line(PURPLE, (0, (6.0, 1.5, 1.2, 1.5)), "D", 2.2),
-    Line(VERMILION, (0, (5.0, 1.6)), "s", 2.2),
+_LEVELS = (  # from the bottom
     Line(GREEN, "-", "^", 2.4),
-    Line(GREY, (0, (1.2, 1.2)), "v", 2.4),
-    Line("#8a7a00", "-", "o", 2.0),
-    Line("#56B4E9", (0, (9.0, 2.0)), "s", 2.0),
+    Line(VERMILION, (0, (5.0, 1.6)), "s", 2.2),
+    Line(PURPLE, (0, (6.0, 1.5, 1.2, 1.5)), "D", 2.2),
+    Line(GREY, (0, (1.2, 1.2)), "v", 2.6),
+    Line("#8a7a00", (0, (9.0, 2.0)), "o", 2.0),
 )
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -68,9 +67,9 @@ def level_name(family: GrammarFamily, level: int) -> str:
     return f"level {level}{place}"
 
 
-def level_line(level: int) -> Line:
-    """Return the line of a level, the same in every picture; neither black nor blue, which mean something."""
-    return _LEVELS[level % len(_LEVELS)]
+def level_line(family: GrammarFamily, level: int) -> Line:
+    """Return the line of a level, counted from the bottom; neither black nor blue, which mean something elsewhere."""
+    return _LEVELS[(family.depth - 1 - level) % len(_LEVELS)]
 
 
 @functools.lru_cache(maxsize=512)

@@ -112,13 +112,12 @@ def draw(found: Drawn) -> Svg:
         metadata=found.metadata if several else None,
         width=_WIDTH,
         title=_finding(found),
+        frame=False,
     )
     columns, size = _columns(found)
     most = max(len(found.rules(level, choice)) for level, choice in columns)
     picture = Svg(_WIDTH, tree.height + 50 + _LINE * most + 6)
     picture.place(0, 0, tree)
-    # The tree's frame ends in the middle of this picture.
-    picture.rectangle(1, tree.height - 2, _WIDTH - 2, picture.height - tree.height, fill="#ffffff")
     wide = [_wide(found, column, size) for column in columns]
     spare = (_WIDTH - 28 - sum(wide)) / max(len(columns) - 1, 1)
     x, top = 14.0, tree.height + 16

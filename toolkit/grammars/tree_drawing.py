@@ -40,7 +40,7 @@ def draw_tree(
         width: pixels.
         title: the finding.
         alt: one sentence that says what the picture shows; default: the sentence and its first symbols.
-        frame: whether a thin frame is drawn.
+        frame: whether a white background in a thin frame is drawn.
 
     Raises:
         ValueError: a negative level, too few colours, a cut outside of the sentence, more choices than levels, no room.
@@ -55,7 +55,8 @@ def draw_tree(
         width=width,
         title=title,
     )
-    picture = Svg(shapes.width, shapes.height, alt=alt or _alt(tree), frame=frame)
+    background = "#ffffff" if frame else "none"
+    picture = Svg(shapes.width, shapes.height, alt=alt or _alt(tree), background=background, frame=frame)
     for box in shapes.boxes:
         _draw_box(picture, box)
     for (colour, thickness), lines in shapes.lines.items():
