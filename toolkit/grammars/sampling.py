@@ -39,7 +39,7 @@ class Sampler:
         if isinstance(n, bool) or not isinstance(n, int):
             reject("sample", "n", "a number of documents", repr(n), kind=TypeError)
         require(n >= 0, "sample", "n", ">= 0", n)
-        device = resolve_device(device)
+        device = resolve_device(device, like=metadata if isinstance(metadata, Tensor) else None)
         generator = resolve_generator(generator, device=device)
         chosen = self._metadata(n, metadata, device, generator)
         tables = self._tables(device, return_trees)
