@@ -279,7 +279,8 @@ class GrammarFamily:
             n: how many.
             metadata: what they are drawn with: choices of all levels for all documents, or a row a document; default:
                 drawn too, by ``choice_probs``.
-            device: where the documents go; default: where the metadata are, if they are a tensor, else the best there is.
+            device: where the documents go; default: where the metadata are, if they are a tensor, else the best there
+                is.
             generator: draws on its own device, so that a seed gives the same documents on every device; default: a
                 new one.
             return_trees: whether to keep the derivations. The documents are the same with and without.
