@@ -78,6 +78,11 @@ _LISTINGS = (
         "What do codes know once, twice, or only together? Autoencoders and attacked codes, by every metric",
         "toolkit.experiments.disentanglement",
     ),
+    Listing(
+        "metadata-conditioning",
+        "When does metadata help a language model, and when does it harm? Decoders beside the best predictor",
+        "toolkit.experiments.metadata_conditioning",
+    ),
 )
 
 
