@@ -204,11 +204,10 @@ class Task:
 
     def _nearest(self, images: Tensor) -> Tensor:
         if self.norm == "l2":
-            change = images - self.images
-            length = image_norm(change)
-            # Images inside stay as they are: one that has just crossed a boundary would fall back by rounding.
-            nearest = change.mul_(self.epsilon / length).add_(self.images)
-            return torch.where(length > self.epsilon, nearest, images).clamp_(0, 1)
+            length = image_norm(images - self.images)
+            # Weight 0 leaves images inside exactly as they are: one that has just crossed a boundary stays there.
+            back = torch.where(length > self.epsilon, 1 - self.epsilon / length, 0.0)
+            return torch.lerp(images, self.images, back).clamp_(0, 1)
         return torch.clamp(images, self.low, self.high)
 
     def succeeded(self, logits: Float[Tensor, "batch classes"]) -> Tensor:
