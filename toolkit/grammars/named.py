@@ -56,7 +56,8 @@ def named(name: str) -> GrammarFamily:
         ValueError: no such name.
     """
     if name not in NAMED:
-        reject("named", "name", f"one of {', '.join(NAMED)}", repr(name))
+        others = "others of the cfg3 grammars are read from their files by GrammarFamily.from_physicslm4_json"
+        reject("named", "name", f"one of {', '.join(NAMED)}; {others}", repr(name))
     return NAMED[name]()
 
 
