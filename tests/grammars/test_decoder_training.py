@@ -271,17 +271,6 @@ def _documents(read: object) -> torch.Tensor:
     return read.tokens[:, 2:]
 
 
-def test_it_comes_near_the_bayes_optimal_loss_of_a_small_grammar() -> None:
-    """A grammar of one level: the entropy of a sentence is that of the alternative."""
-    probs = (0.5, 0.3, 0.2)
-    family = GrammarFamily([1, 3], [[[[[0, 1], [0, 2, 1], [1, 1, 0]]]]], [[[probs]]])
-    config = TrainingConfig(Conditioning(0), 200, batch_size=64, size=(16, 1, 2), learning_rate=2e-2, warmup_steps=10)
-    history = run(family, config).history
-    entropy = -sum(p * math.log(p) for p in probs)
-    tokens = 1 + sum(p * n for p, n in zip(probs, (2, 3, 3), strict=True))
-    assert history["loss"][-30:].mean() == pytest.approx(entropy / tokens, abs=0.02)
-
-
 def test_bfloat16_trains(family: GrammarFamily, unbroken: DecoderTraining) -> None:
     found = run(family, replace(SMALL, bfloat16=True))
     assert all(parameter.dtype == torch.float32 for parameter in found.model.parameters())

@@ -292,11 +292,10 @@ def uncached(model: Decoder, prefixes: list[list[int]], seed: int, most: int, te
 PREFIXES = [[0], [], [2, 1, 0, 0, 1], [1, 2], [0, 0, 0]]
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0, 2.5])
-@pytest.mark.parametrize("most", [0, 1, 6, 30])
+@pytest.mark.parametrize(("temperature", "most"), [(0.0, 30), (0.3, 6), (1.0, 0), (1.0, 1), (1.0, 30), (2.5, 30)])
 def test_generation_equals_reading_everything_anew(model: Decoder, temperature: float, most: int) -> None:
     given = prompts(PREFIXES, VOCABULARY)
-    for seed in range(3):
+    for seed in range(2):
         generator = torch.Generator().manual_seed(seed)
         found = model.generate(given, most, generator=generator, temperature=temperature)
         expected = uncached(model, [given[i].tolist() for i in range(5)], seed, most, temperature)
