@@ -50,13 +50,13 @@ class PCFG:
     rules: tuple[Rule, ...]
     terminals: tuple[str, ...]
 
-    def __init__(self, start: Any, rules: Iterable[Rule], *, terminals: Sequence[str] | None = None) -> None:
+    def __init__(self, start: Any, rules: Iterable[Any], *, terminals: Sequence[str] | None = None) -> None:
         """Check and keep the rules.
 
         Args:
             start: a nonterminal, or its name.
-            rules: at least one. The probabilities of a parent's rules must add up to 1; where they miss it by no more
-                than what writing them with six digits loses (1e-5), they are divided by their sum.
+            rules: at least one :class:`Rule`. The probabilities of a parent's rules must add up to 1; where they miss
+                it by no more than what writing them with six digits loses (1e-5), they are divided by their sum.
             terminals: all tokens in the order of their ids; default: in the order in which the rules name them.
 
         Raises:

@@ -65,10 +65,10 @@ def read_sentences(operation: str, terminals: tuple[str, ...], given: Any) -> tu
         reject(operation, "sentences", "names or integers", type(given).__name__, kind=TypeError)
     if all(isinstance(token, str) for token in given):
         return as_documents(operation, [encode_tokens(operation, terminals, given)]), True
-    if any(isinstance(part, str | bool | np.bool_) for part in given):
-        reject(operation, "sentences", "all names, or all integers", repr(given)[:80], kind=TypeError)
-    if all(isinstance(token, int | np.integer) for token in given):
+    if all(isinstance(token, int | np.integer) and not isinstance(token, bool) for token in given):
         return as_documents(operation, [[int(token) for token in given]]), True
+    if any(isinstance(part, int | float | np.generic) for part in given):
+        reject(operation, "sentences", "all names, or all integers", repr(given)[:80], kind=TypeError)
     rows = [_row(operation, terminals, part) for part in given]
     return as_documents(operation, rows), False
 
