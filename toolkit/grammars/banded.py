@@ -5,14 +5,17 @@ place = sentence × (positions + 1) + i: all sentences lie one behind the other.
 anything from one sentence into the next, because no span passes the end of its sentence.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from toolkit.grammars.charts import combine
 from toolkit.grammars.inference_levels import Band, Mix
 from toolkit.grammars.inference_plan import Plan
+from toolkit.grammars.inference_vectors import Combine
 
 
 class Banded(NamedTuple):
@@ -29,6 +32,8 @@ class BandedCharts:
         n_sentences: in the batch.
         n_positions: of tokens, in the longest.
     """
+
+    nothing, certain = 0.0, 1.0
 
     def __init__(self, n_sentences: int, n_positions: int) -> None:
         self.n_places, self.n_positions = n_sentences * (n_positions + 1), n_positions
@@ -48,32 +53,45 @@ class BandedCharts:
 
     def mix(self, out: Banded, charts: Banded, mix: Mix, plan: Plan) -> None:
         """Add charts times their weights to others."""
-        here, there = _common(out.shortest, out.values.shape[1], charts.shortest, charts.values.shape[1])
+        here, there = common(out.shortest, out.values.shape[1], charts.shortest, charts.values.shape[1])
         targets, sources, weights = (plan.table(values, charts.values) for values in mix[1:])
         out.values[:, here].index_add_(0, targets, charts.values[sources][:, there] * weights[:, None, None])
 
     def multiply(self, out: Banded, left: Banded, right: Banded) -> None:
         """Add to the first charts of ``out`` what yields ``left`` and then ``right``."""
-        n, n_lengths, n_places = left.values.shape
-        for i in range(n_lengths):
-            length = left.shortest + i
-            here, there = _common(out.shortest, out.values.shape[1], length + right.shortest, right.values.shape[1])
-            if here.stop <= here.start or length >= n_places:
-                continue
-            stop = n_places - length
-            out.values[:n, here, :stop].addcmul_(left.values[:, i : i + 1, :stop], right.values[:, there, length:])
+        for into, first, second in self.overlaps(out, left, right):
+            into.addcmul_(first, second)
 
     def through(self, vectors: Float[Tensor, "items vectors places"], charts: Banded) -> Tensor:
         """Return where each symbol ends that starts where the vectors say."""
         out = torch.zeros_like(vectors)
+        for into, start, span in self.spans(out, vectors, charts):
+            into.addcmul_(start, span)
+        return out
+
+    def combine(self, plan: Plan, vectors: Tensor, out: Tensor, step: Combine) -> None:
+        """Write weighted sums of vectors."""
+        combine(plan, vectors, out, step)
+
+    def overlaps(self, out: Banded, left: Banded, right: Banded) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield what to add the product of the other two to, for each length of the left one."""
+        n, n_lengths, n_places = left.values.shape
+        for i in range(n_lengths):
+            length = left.shortest + i
+            here, there = common(out.shortest, out.values.shape[1], length + right.shortest, right.values.shape[1])
+            stop = n_places - length
+            if here.stop > here.start and stop > 0:
+                yield out.values[:n, here, :stop], left.values[:, i : i + 1, :stop], right.values[:, there, length:]
+
+    def spans(self, out: Tensor, vectors: Tensor, charts: Banded) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield what to add the product of the other two to, for each length of a chart."""
         for i in range(charts.values.shape[1]):
             length = charts.shortest + i
             stop = self.n_places - length
-            out[..., length:].addcmul_(vectors[..., :stop], charts.values[:, i : i + 1, :stop])
-        return out
+            yield out[..., length:], vectors[..., :stop], charts.values[:, i : i + 1, :stop]
 
 
-def _common(first: int, n: int, other_first: int, other_n: int) -> tuple[slice, slice]:
+def common(first: int, n: int, other_first: int, other_n: int) -> tuple[slice, slice]:
     """Return where the lengths that two bands have in common stand in each."""
     start, stop = max(first, other_first), min(first + n, other_first + other_n)
     stop = max(start, stop)

@@ -29,6 +29,8 @@ class DenseCharts:
         n_positions: of tokens, in the longest.
     """
 
+    nothing, certain = 0.0, 1.0
+
     def __init__(self, n_sentences: int, n_positions: int) -> None:
         self.n_sentences, self.n_positions = n_sentences, n_positions
 
@@ -60,14 +62,20 @@ class DenseCharts:
         split = vectors.view(rows, n, self.n_sentences, -1).transpose(1, 2)
         return (split @ charts.values).transpose(1, 2).reshape(vectors.shape)
 
+    def combine(self, plan: Plan, vectors: Tensor, out: Tensor, step: Combine) -> None:
+        """Write weighted sums of vectors."""
+        combine(plan, vectors, out, step)
+
 
 def carry_out(plan: Plan, algebra: Any, leaves: Float[Tensor, "tokens sentences positions"]) -> Tensor:
     """Fill the charts and send the vectors through.
 
     Args:
         plan: for the family.
-        algebra: :class:`DenseCharts` or :class:`~toolkit.grammars.banded.BandedCharts`.
-        leaves: ``leaves[token, sentence, i]``: 1, or a scale, where the sentence has this token at i, else 0.
+        algebra: :class:`DenseCharts`, :class:`~toolkit.grammars.banded.BandedCharts` or
+            :class:`~toolkit.grammars.log_charts.LogCharts`.
+        leaves: ``leaves[token, sentence, i]``: 1, or a scale, where the sentence has this token at i, else 0; for
+            charts of logarithms their logarithms.
 
     Returns:
         All vectors, ``[plan.n_vectors, sentences × positions]``.
@@ -97,8 +105,8 @@ def carry_out(plan: Plan, algebra: Any, leaves: Float[Tensor, "tokens sentences 
 def _send(plan: Plan, algebra: Any, leaves: Tensor, charts: dict[int, Any]) -> Tensor:
     _, n_sentences, places = leaves.shape
     vectors = leaves.new_empty(plan.n_vectors, n_sentences * places)
-    vectors[:2] = 0
-    vectors[1, ::places] = 1
+    vectors[:2] = algebra.nothing
+    vectors[1, ::places] = algebra.certain
     for step in plan.steps:
         out = vectors[step.first : step.first + step.n]
         if isinstance(step, Through):
@@ -107,11 +115,12 @@ def _send(plan: Plan, algebra: Any, leaves: Tensor, charts: dict[int, Any]) -> T
             chosen = level if step.all_items else algebra.select(level, plan.table(step.items, leaves))
             out.copy_(algebra.through(entering, chosen).flatten(0, 1))
         else:
-            _combine(plan, vectors, out, step)
+            algebra.combine(plan, vectors, out, step)
     return vectors
 
 
-def _combine(plan: Plan, vectors: Tensor, out: Tensor, step: Combine) -> None:
+def combine(plan: Plan, vectors: Tensor, out: Tensor, step: Combine) -> None:
+    """Write weighted sums of vectors."""
     if step.as_matrix:
         torch.mm(plan.table(step.weights, vectors), vectors[plan.table(step.sources, vectors)], out=out)
         return

@@ -1,7 +1,7 @@
-"""One pass of exact inference over a batch, repeated for what left the range of floating-point numbers.
+"""One pass of exact inference over a batch, and another in logarithms for what leaves the range of numbers.
 
-Every token's probability is divided by a guess, so that prefixes of thousands of tokens stay near 1. Where the guess
-turns out too far off, the pass is repeated with what it found out.
+Every token's probability is divided by a guess, so that prefixes of thousands of tokens stay near 1. Sentences for
+which the guess is too far off are few: those that are improbable for their length, or under some other grammar.
 """
 
 import math
@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.core.errors import reject
 from toolkit.grammars.banded import BandedCharts
 from toolkit.grammars.charts import DenseCharts, carry_out
 from toolkit.grammars.families import GrammarFamily
 from toolkit.grammars.inference_cost import cheapest
 from toolkit.grammars.inference_levels import Metadata
+from toolkit.grammars.log_charts import LogCharts
 
 
 def probabilities(
@@ -44,68 +44,55 @@ def probabilities(
     """
     n, width = tokens.shape
     guess = torch.full((n, width), -_nats_per_token(family), dtype=torch.float64, device=tokens.device)
-    conditional, prefix, trusted = _one_pass(family, metadata, tokens, guess, dtype, form)
-    inside = torch.arange(width + 1, device=tokens.device) <= lengths[:, None]
-    failed = ((~trusted) & inside[..., None]).any(1)
-    for sentence, grammar in failed.nonzero().tolist():
-        length = int(lengths[sentence])
-        alone = tokens[sentence : sentence + 1, :length]
-        conditional[sentence, : length + 1, grammar], prefix[sentence, : length + 1, grammar] = _until_trusted(
-            family, metadata[grammar], alone, dtype, form
-        )
-    return conditional, prefix
+    joint = _vectors_at(family, metadata, tokens, (-guess).exp().to(dtype), form)
+    prefix = joint.sum(-1)
+    inside = (torch.arange(width + 1, device=tokens.device) <= lengths[:, None])[..., None]
+    failed = (inside & ~_trusted(prefix, _steepest(family))).any(1)
+    conditional = torch.where(prefix[..., None] > 0, joint / prefix[..., None], 0)
+    before = torch.cat([guess.new_zeros(n, 1), guess.cumsum(1)], 1)
+    log_prefix = prefix.to(torch.float64).log() + before[..., None]
+    for grammar in failed.any(0).nonzero()[:, 0].tolist():
+        again = failed[:, grammar]
+        logs = _vectors_at(family, metadata[grammar : grammar + 1], tokens[again], guess[again] * 0, "logs")
+        of_prefix = logs.logsumexp(-1)
+        possible = of_prefix[..., None] > -torch.inf
+        log_prefix[again, :, grammar] = of_prefix[..., 0]
+        given = torch.where(possible, (logs - of_prefix[..., None]).exp(), 0)
+        conditional[again, :, grammar] = given[..., 0, :].to(dtype)
+    return conditional, log_prefix
 
 
-def _until_trusted(
-    family: GrammarFamily, metadata: tuple[int, ...], tokens: Tensor, dtype: torch.dtype, form: str
-) -> tuple[Tensor, Tensor]:
-    """Return the same for one sentence and one grammar, with guesses that get better with every pass.
-
-    No guess at all (probability 1) cannot overflow, and holds for hundreds of nats; what it found is kept, and the
-    next pass goes on from there.
-    """
-    length = tokens.shape[1]
-    guess = torch.zeros(1, length, dtype=torch.float64, device=tokens.device)
-    reached = -1
-    while True:
-        conditional, prefix, trusted = _one_pass(family, (metadata,), tokens, guess, dtype, form)
-        n_trusted = int(trusted[0, :, 0].long().cumprod(0).sum())
-        if n_trusted > length:
-            return conditional[0, :, 0], prefix[0, :, 0]
-        n_known = n_trusted + bool(prefix[0, n_trusted, 0].isfinite())
-        if n_known <= reached:
-            reject("infer", "sentences", f"no tokens as improbable as 1e{_exponent(dtype)}", tokens[0].tolist()[:20])
-        reached = n_known
-        guess = torch.zeros_like(guess)
-        guess[0, : n_known - 1] = prefix[0, :n_known, 0].diff()
-
-
-def _one_pass(
-    family: GrammarFamily, metadata: Metadata, tokens: Tensor, guess: Tensor, dtype: torch.dtype, form: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what comes next, the log-probability of each prefix, and where both can be trusted."""
+def _vectors_at(
+    family: GrammarFamily, metadata: Metadata, tokens: Tensor, scale: Float[Tensor, "sentences positions"], form: str
+) -> Float[Tensor, "sentences positions_and_end grammars tokens_and_end"]:
+    """Return how probable each prefix is with each token behind it, or with nothing, all relative to the scale."""
     n, width = tokens.shape
     n_tokens, grammars = family.n_terminals, len(metadata)
-    plan, chosen = cheapest(family, metadata, width, n, form)
-    leaves = torch.zeros(n_tokens, n, width + 1, dtype=dtype, device=tokens.device)
+    plan, chosen = cheapest(family, metadata, width, n, "banded" if form == "logs" else form)
+    algebra = (LogCharts if form == "logs" else DenseCharts if chosen == "dense" else BandedCharts)(n, width)
+    leaves = scale.new_full((n_tokens, n, width + 1), algebra.nothing)
     same = tokens == torch.arange(n_tokens, device=tokens.device)[:, None, None]
-    leaves[..., :width] = torch.where(same, (-guess).exp(), 0)
-    vectors = carry_out(plan, (DenseCharts if chosen == "dense" else BandedCharts)(n, width), leaves)
+    leaves[..., :width] = torch.where(same, scale, algebra.nothing)
+    vectors = carry_out(plan, algebra, leaves)
     joint = leaves.new_empty(n, width + 1, grammars, n_tokens + 1)
     following = vectors[plan.table(plan.next_tokens, leaves)].view(grammars, n_tokens, n, width + 1)
     joint[..., :-1] = following.permute(2, 3, 0, 1)
     joint[..., -1] = vectors[plan.table(plan.sentences, leaves)].view(grammars, n, width + 1).permute(1, 2, 0)
-    prefix = joint.sum(-1)
-    limit = 10.0 ** _exponent(dtype)
-    trusted = (prefix == 0) | ((prefix > limit) & (prefix < 1 / limit))
-    before = torch.cat([guess.new_zeros(n, 1), guess.cumsum(1)], 1)
-    conditional = torch.where(prefix[..., None] > 0, joint / prefix[..., None], 0)
-    return conditional, prefix.to(torch.float64).log() + before[..., None], trusted
+    return joint
 
 
-def _exponent(dtype: torch.dtype) -> int:
-    """Return the power of ten that a prefix must not fall below: the root of the smallest number."""
-    return round(math.log10(torch.finfo(dtype).tiny) / 2)
+def _trusted(prefix: Tensor, steepest: float) -> Tensor:
+    """Return where nothing can have been lost: near 1, or 0 where a single token cannot fall so deep."""
+    limit = torch.finfo(prefix.dtype).tiny ** 0.5
+    near = (prefix > limit) & (prefix < 1 / limit)
+    return near | (prefix == 0) if steepest > math.log(limit) else near
+
+
+@lru_cache(maxsize=256)
+def _steepest(family: GrammarFamily) -> float:
+    """Return the log-probability of the most improbable choice of rules, one a level."""
+    least = [min(p for group in level for symbol in group for p in symbol if p > 0) for level in family.probs]
+    return sum(map(math.log, least))
 
 
 @lru_cache(maxsize=256)
