@@ -18,8 +18,10 @@ from toolkit.experiments.metadata_conditioning_optimum import find_optimum, held
 from toolkit.experiments.records import load_records
 from toolkit.experiments.registry import find_study
 from toolkit.experiments.study import StudyInterrupted
-from toolkit.grammars.metrics import by_position, losses_by_position
+from toolkit.grammars.metrics import by_position, divergences, losses_by_position
+from toolkit.grammars.models import Decoder, DecoderConfig
 from toolkit.grammars.named import toy_family
+from toolkit.grammars.predictions import predict
 
 SMALL = MetadataConditioningConfig(
     device="cpu",
@@ -187,6 +189,21 @@ def test_the_parts_of_the_divergence_bound_it(records):
             groups = 2 if name == "D_M=1" else 8
             assert sum(reliability["n"]) == groups * sum(parts["n"])
             assert result.tables["beliefs"]["exact"][0] == pytest.approx(1 / groups, abs=1e-4)
+
+
+def test_a_look_during_training_is_a_part_of_the_whole(monkeypatch):
+    optimum = find_optimum("toy", 30, "cpu")
+    config = DecoderConfig.of(toy_family(), (8, 1, 2))
+    model = Decoder(config, generator=torch.Generator().manual_seed(0), device="cpu").eval()
+    whole = divergences(optimum.optimal[0], predict(model, optimum.documents))
+    found = metadata_conditioning.look(model, optimum)
+    assert found["KL"] == pytest.approx(by_position(whole, optimum.mask).overall)
+    shortest = int(optimum.documents.lengths[:3].max()) < int(optimum.documents.lengths.max())
+    assert shortest  # so that a part has fewer positions than the whole
+    monkeypatch.setattr("toolkit.experiments.metadata_conditioning_evaluation._LOOKED_AT", 3)
+    found = metadata_conditioning.look(model, optimum)
+    long = optimum.mask[:3] & optimum.long
+    assert found["KL, long prompts"] == pytest.approx(by_position(whole[:3], long).overall)
 
 
 def test_arms_share_their_documents_and_not_their_models(records):

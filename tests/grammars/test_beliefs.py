@@ -10,7 +10,9 @@ from toolkit.grammars.calibration import calibrate
 from toolkit.grammars.decomposition import decompose
 from toolkit.grammars.documents import Documents, as_documents
 from toolkit.grammars.enumeration import enumerate_sentences
+from toolkit.grammars.inference import infer
 from toolkit.grammars.metrics import by_position, divergences, reached
+from toolkit.grammars.named import toy_family
 from toolkit.grammars.posteriors import (
     group_log_prior,
     group_metadata,
@@ -232,6 +234,28 @@ def test_temper_by_hand():
     assert blind.tolist() == pytest.approx([0.9 * 0.8 + 0.05, 0.9 * 0.2 + 0.05])
     tiny = torch.tensor([1e-200, 1e-210, 0.0], dtype=torch.float64)
     assert temper(tiny, within, temperature=50.0).exp().tolist() == pytest.approx([1.0, 0.0])
+
+
+def test_a_hasty_reader_is_worse_for_short_prompts_and_better_for_long_ones():
+    family = toy_family()
+    documents = family.sample(600, generator=torch.Generator().manual_seed(0))
+    found = infer(family, documents)
+    optimal, beliefs, within = found.next_token_probs(), found.posterior(), found.next_token_given
+
+    def distance(**distortion):
+        return divergences(optimal, temper(beliefs, within, **distortion))
+
+    careful, hasty = distance(temperature=1.0, epsilon=0.02), distance(temperature=3.0, epsilon=0.01)
+    difference = by_position(hasty - careful, found.mask)
+    z = difference.mean / difference.standard_error
+    assert (z[[1, 3, 4]] > 3).all() and (z[[14, 16, 20]] < -4).all()
+    # Computed elsewhere from 1,500 sentences, to the digits given.
+    by_length = by_position(careful, found.mask).mean
+    for k, value in {0: 0.0050, 2: 0.0134, 4: 0.0104, 8: 0.0093, 12: 0.0116, 20: 0.0133}.items():
+        assert float(by_length[k]) == pytest.approx(value, abs=0.0006)
+    by_length = by_position(hasty, found.mask).mean
+    for k, value in {0: 0.0025, 1: 0.0919, 4: 0.0142, 14: 0.0069, 20: 0.0066}.items():
+        assert float(by_length[k]) == pytest.approx(value, rel=0.2)
 
 
 @pytest.mark.parametrize("options", [{"temperature": -1.0}, {"temperature": math.inf}, {"epsilon": 1.1}])

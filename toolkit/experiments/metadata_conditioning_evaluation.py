@@ -43,7 +43,8 @@ class Evaluation:
 def look(model: Decoder, optimum: Optimum) -> dict[str, float]:
     """Return the divergence of a model during training, from the first of the held-out sentences."""
     rows = optimum.documents.padded()[:_LOOKED_AT]
-    found = divergences(optimum.optimal[0, : len(rows)], predict(model, rows))
+    log_probs = predict(model, rows)
+    found = divergences(optimum.optimal[0, : len(rows), : log_probs.shape[1]], log_probs)
     return _ends("KL", found, optimum, len(rows))
 
 
@@ -93,14 +94,10 @@ def _predictions(model: Decoder, arm: Arm, optimum: Optimum) -> tuple[dict[str, 
 
 def _ends(name: str, values: Tensor, optimum: Optimum, n: int | None = None) -> dict[str, float]:
     """Return the mean over all predictions, over those after short prompts, and over those after long ones."""
-    mask = optimum.mask[:n]
+    width = values.shape[1]  # of a part of the sentences it may be less
+    mask = optimum.mask[:n, :width]
     chosen = {"": torch.ones_like(optimum.short), ", short prompts": optimum.short, ", long prompts": optimum.long}
-    values = values[:, : mask.shape[1]]
-    mask = mask[:, : values.shape[1]]
-    found = {}
-    for words, positions in chosen.items():
-        found[name + words] = by_position(values, mask & positions[: mask.shape[1]]).overall
-    return found
+    return {name + words: by_position(values, mask & positions[:width]).overall for words, positions in chosen.items()}
 
 
 def _optimum_table(optimum: Optimum) -> Table:

@@ -45,14 +45,13 @@ def report(records: Sequence[Record]) -> str:
 def _family(family: str, records: Sequence[Record]) -> list[str]:
     first = records[0].results[0]
     optimum = first.tables["optimum"]
-    losses = [first.metrics["optimal loss"]]
     rows = []
     for record in records:
         summary = record.summary
         cells = [str(summary[name]) if name in summary else "–" for name in _SCORES.values()]
         rows.append((record.variant.rpartition("/")[2], *cells))
-    caption = f"{family}: nats a token, the end counted; the best predictor has {losses[0]:.4f} without metadata"
-    shown = {position for position in first.tables["prompts"]["prompt length"]}
+    best = first.metrics["optimal loss"]
+    caption = f"{family}: nats a token, the end counted; the best predictor has {best:.4f} without metadata"
     ends = {}
     for part in ("short", "long"):
         places = [k for k, chosen in zip(optimum["position"], optimum[part], strict=True) if chosen]
@@ -64,15 +63,15 @@ def _family(family: str, records: Sequence[Record]) -> list[str]:
     for control in (BASELINE, FEWER):
         if control in by_name and arms:
             found = [compare(by_name[name], by_name[control]) for name in arms]
-            lines += ["", *_comparison(found, control, sorted(shown), optimum)]
+            lines += ["", *_comparison(found, control, optimum)]
     return lines
 
 
-def _comparison(found: Sequence[Comparison], control: str, shown: Sequence[int], optimum: dict) -> list[str]:
+def _comparison(found: Sequence[Comparison], control: str, optimum: dict) -> list[str]:
     caption = f"KL divided by that of the baseline with {_TITLES[control]}, by prompt length"
     reach, truth = optimum["share reaching"], optimum["posterior of the truth"]
     rows = []
-    for k in shown:
+    for k in found[0].prompt_lengths:
         cells = [_ratio(comparison.ratio[k], comparison.ratio_spread[k]) for comparison in found]
         rows.append((str(k), f"{reach[k]:.2f}", f"{truth[k]:.2f}", *cells))
     columns = ("tokens", "reached by", "p(truth)", *(comparison.arm for comparison in found))
@@ -84,8 +83,9 @@ def _comparison(found: Sequence[Comparison], control: str, shown: Sequence[int],
     lines += [caption, Table(("tokens", *(comparison.arm for comparison in found)), tuple(rows), caption).to_text()]
     for comparison in found:
         ends = f"KL {comparison.short} for short prompts, {comparison.long} for long ones"
-        change = "the sign changes" if comparison.changes_sign else "the sign does not change"
-        lines.append(f"{comparison.arm} less {control}: {ends} ({comparison.verdict}): {change}")
+        change = "the sign changes" if comparison.changes_sign else "no change of sign was shown"
+        told = f"; {change}" if comparison.short.n > 1 else ""
+        lines.append(f"{comparison.arm} less {control}: {ends} ({comparison.verdict}{told})")
     return lines
 
 
