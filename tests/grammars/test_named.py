@@ -3,8 +3,10 @@
 from fractions import Fraction
 
 import pytest
+import torch
 
 from toolkit.grammars.families import LevelledGrammar
+from toolkit.grammars.inference import infer
 from toolkit.grammars.named import NAMED, cfg3b, cfg3f, named, toy_family
 
 
@@ -69,3 +71,16 @@ def test_names():
         assert named(name) is make() and make().name == name
     with pytest.raises(ValueError, match="toy"):
         named("cfg9z")
+
+
+def test_the_sentence_that_the_public_code_prints_for_cfg3f_is_one():
+    """What ``generate_onedata_pure`` writes with Python's seed 7711, as the demonstrations of the public code show it."""
+    printed = """
+        333311213123221233121312121221221332213311211213233312121233133133113113113311132212112121213333112331112131
+        211111233221312322121312113221131233121331211323223123331231131111123113111212122133331233112111221121312111
+        11213221112112311331311311121113222211133311311113113111213222112121131112112213123111111
+    """
+    tokens = torch.tensor([int(token) - 1 for token in "".join(printed.split())])
+    changed = tokens.clone()
+    changed[0] = (changed[0] + 1) % 3
+    assert infer(cfg3f(), [tokens, changed]).member.flatten().tolist() == [True, False]
