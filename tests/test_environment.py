@@ -73,8 +73,8 @@ def test_declared_lists_hold_what_they_are_for() -> None:
     assert names(EXTRAS["notebooks"]) == {"jupyterlab", "ipywidgets", "seaborn", "anywidget"}
     tools = {"pytest", "pytest-xdist", "nbval", "hypothesis", "beartype", "array-api-strict", "playwright", "ruff"}
     assert tools | {"mypy", "import-linter"} <= names(EXTRAS["test"])
-    attacks = {"foolbox", "adversarial-robustness-toolbox"}
-    assert names(EXTRAS["peers"]) == {"autograd", "mygrad", "micrograd", "storchastic"} | attacks
+    attacks, grammars = {"foolbox", "adversarial-robustness-toolbox"}, {"genlm-grammar", "pcfg"}
+    assert names(EXTRAS["peers"]) == {"autograd", "mygrad", "micrograd", "storchastic"} | attacks | grammars
     assert names(EXTRAS["distributed"]) == {"dask"}
     assert names(EXTRAS["safetensors"]) == {"safetensors"} <= names(EXTRAS["test"])
     assert names(EXTRAS["onnx"]) == {"onnx", "onnxruntime"} <= names(EXTRAS["test"])

@@ -8,6 +8,7 @@ Each paper has a package of its own, loaded on first use:
 ``toolkit.imsat``            IMSAT: clusters and hash codes without labels, as scikit-learn estimators
 ``toolkit.adversarial``      attacks on classifiers, defences, and the competition in which they meet
 ``toolkit.disentanglement``  what latents know about factors alone, twice and only together; metrics, attacks, VAEs
+``toolkit.grammars``         sentences of known probability, exact inference, and language models shown metadata
 ``toolkit.datasets``         the real data and the renderers behind the lessons
 ``toolkit.experiments``      studies: configuration, run, record, "the paper beside ours"
 ``toolkit.lessons``          what a notebook needs: views, figures, number and exercise checks
@@ -29,6 +30,7 @@ _SUBMODULES = frozenset(
         "estimators",
         "experiments",
         "explorers",
+        "grammars",
         "imsat",
         "lessons",
     }

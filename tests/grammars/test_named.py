@@ -74,7 +74,7 @@ def test_names():
 
 
 def test_the_sentence_that_the_public_code_prints_for_cfg3f_is_one():
-    """What ``generate_onedata_pure`` writes with Python's seed 7711, as the demonstrations of the public code show it."""
+    """What ``generate_onedata_pure`` writes with Python's seed 7711, as the demonstrations of the code show it."""
     printed = """
         333311213123221233121312121221221332213311211213233312121233133133113113113311132212112121213333112331112131
         211111233221312322121312113221131233121331211323223123331231131111123113111212122133331233112111221121312111
