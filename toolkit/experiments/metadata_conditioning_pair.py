@@ -67,12 +67,14 @@ def train_one(config: MetadataConditioningConfig, arm: Arm, seed: int) -> Traine
     return Trained(arm, seed, kl, shown[0] if shown else None, dict(trained.history.metrics), seconds)
 
 
-def train_pair(config: MetadataConditioningConfig, *, jobs: int = 2) -> list[Trained]:
-    """Train, for each seed, the deepest arm of the first family and both baselines, ``jobs`` at once."""
+def train_pair(
+    config: MetadataConditioningConfig, *, jobs: int = 2, controls: Sequence[str] = (BASELINE, FEWER)
+) -> list[Trained]:
+    """Train, for each seed, the deepest arm of the first family and its baselines, ``jobs`` at once."""
     import joblib
 
     mine = [arm for arm in config.arms if arm.family_name == config.families[0]]
-    chosen = [arm for arm in mine if arm.name in (BASELINE, FEWER)] + [max(mine, key=lambda arm: arm.depth)]
+    chosen = [arm for arm in mine if arm.name in controls] + [max(mine, key=lambda arm: arm.depth)]
     cells = [(arm, seed) for seed in config.seeds for arm in chosen]
     parallel = joblib.Parallel(n_jobs=jobs)
     return parallel(joblib.delayed(train_one)(config, arm, seed) for arm, seed in cells)
@@ -83,7 +85,7 @@ def report_pair(found: Sequence[Trained], optimum: Optimum) -> str:
     mask = optimum.mask.cpu()
     lengths = optimum.lengths(None)
     lines = [f"{optimum.family!r}, {len(mask)} held-out sentences"]
-    for control in (BASELINE, FEWER):
+    for control in dict.fromkeys(one.arm.name for one in found if not one.arm.depth):
         columns, ratios = ["tokens", "reached by", "p(truth)"], []
         for one in found:
             if one.arm.depth:
@@ -136,6 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         jobs: int = 2
         """Trainings at once."""
 
+        fewer: bool = True
+        """Also train the baseline with fewer steps."""
+
     options = dataclasses.make_dataclass(
         "Options",
         [
@@ -147,7 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flat = (tyro.conf.OmitArgPrefixes,)
     chosen: Any = tyro.cli(options, args=None if arguments is None else list(arguments), config=flat)
     torch.set_num_threads(1)
-    found = train_pair(chosen.config, jobs=chosen.run.jobs)
+    controls = (BASELINE, FEWER) if chosen.run.fewer else (BASELINE,)
+    found = train_pair(chosen.config, jobs=chosen.run.jobs, controls=controls)
     device = str(resolve_device(chosen.config.device))
     optimum = find_optimum(chosen.config.families[0], chosen.config.n_documents, device)
     sys.stdout.write(report_pair(found, optimum) + "\n")

@@ -142,6 +142,7 @@ def _standardised(
     seen = states[:, : weights.shape[1]]
     mean = (weights[..., None] * seen).sum(1, keepdim=True)
     variance = (weights[..., None] * (seen - mean).square()).sum(1, keepdim=True)
-    varies = variance > 1e-12 * mean.square().clamp_min(1e-12)
+    # Rounding differs between batches: what varies by no more than that says nothing.
+    varies = variance > 1e-12 * mean.square().amax(-1, keepdim=True).clamp_min(1e-12)
     scaled = torch.where(varies, (states - mean) / torch.where(varies, variance, 1.0).sqrt(), 0.0)
     return torch.cat([scaled, torch.ones_like(scaled[..., :1])], dim=-1)
