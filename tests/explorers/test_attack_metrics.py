@@ -147,7 +147,7 @@ def test_the_view(trained):
     assert "UniBound 0.84 → 0.13 (exact 0.13), MIG 0.84 → 0.66, BetaVAE 1.00 → 1.00" in view.text
     assert "UniBound keeps 16 %, MIG 78 %, BetaVAE and FactorVAE 100 %" in view.drawn.svg.to_string()
     names = [name for name, _ in view.controls["code"].options]
-    assert names[-1] == "trained: JointVAE-10" and len(names) == 3
+    assert names[-1] == "trained: JointVAE 10" and len(names) == 3
     view.controls["attack"].value = "masked copy"
     view.filler.wait()
     assert view.error is None and view.result.n_missing == 0 and "being computed" not in view.text

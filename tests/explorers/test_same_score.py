@@ -59,9 +59,9 @@ def test_the_pair_is_shown_with_the_bars_of_its_two_runs():
     assert found.groups[1].parts["complementary"].upper == 0.6 and found.pair.part == "complementary"
     assert found.pair.gap == pytest.approx(0.49 - 0.31)
     title = draw(found).to_string()
-    assert "MIG 0.201 and 0.210, but complementary 0.19 to 0.31 and 0.49 to 0.61" in title
+    assert "MIG 0.201 and 0.210, but complementary 0.20 to 0.30 and 0.50 to 0.60" in title
     text = describe(found)
-    assert "MIG less than 0.02 apart: 4 of 4 pairs (two models). In 4 of these" in text
+    assert "MIG less than 0.02 apart: 4 of 4 pairs (two models). Of these, 4 have" in text
     assert "1: VAE, seed 1, MIG 0.201" in text and "0.180 of H(y)" in text
     assert found.to_dict()["pairs"][0]["part"] == "complementary" and "4 of 4" in repr(found)
 
@@ -124,7 +124,7 @@ def test_every_setting_of_the_view_works_and_none_is_dead():
     n_pairs = len(view.result.pairs)
     assert number.max == min(n_pairs, MOST) > 2 and not number.disabled
     number.value = number.max
-    assert view.result.place == number.max - 1 and f"Pair {number.max}:" in view.text
+    assert view.result.place == number.max - 1 and f"Pair {number.max} (" in view.text
     view.controls["tolerance"].value, view.controls["which"].value = 0.005, SEEDS  # seeds are 0.02 apart
     assert view.result.pairs == () and number.disabled and view.error is None
     view.reset()

@@ -28,6 +28,7 @@ from toolkit.explorers.attack_curves import (
     missing,
     rotated_code,
 )
+from toolkit.explorers.disentanglement_records import short_title, title_of
 from toolkit.explorers.pid_parts import Bar, draw_letters, parts_panel, span
 from toolkit.explorers.small_panels import draw_panel
 from toolkit.lessons import View, controls, style
@@ -244,7 +245,7 @@ def describe(found: Attacked) -> str:
     """Say what the attack makes of each score and of the three parts, and why."""
     if found.strength == 0:
         scores = ", ".join(f"{_TITLES[name]} {value:.2f}" for name, value in found.scores.items() if value == value)
-        text = f"Nobody attacks this code ({found.code}): {scores}. {_parts(found)}."
+        text = f"Nobody attacks this code ({title_of(found.code)}): {scores}. {_parts(found)}."
     else:
         moves = []
         for metric, value in found.scores.items():
@@ -256,7 +257,7 @@ def describe(found: Attacked) -> str:
         which = f"alpha = {found.strength / (1 + found.strength):.2f}" if found.attack == "mixing" else "strength"
         at = f"strength {found.strength:g}" if which == "strength" else f"strength {found.strength:g} ({which})"
         text = (
-            f"{found.attack.capitalize()} of {found.code}, {at}: {', '.join(moves)}. "
+            f"{found.attack.capitalize()} of {title_of(found.code)}, {at}: {', '.join(moves)}. "
             f"{_parts(found)}: {_WHY[found.attack]}."
         )
     if found.n_categorical and found.strength > 0:
@@ -304,7 +305,7 @@ def explore_attack_metrics(*, codes: Mapping[str, GaussianCodes] | None = None) 
     trained = find_codes() if codes is None else dict(codes)
     benches = {IDEAL: Bench.ideal()}
     names = {"ideal: one latent a factor": IDEAL, "two factors rotated by 45°": ROTATED}
-    names |= {f"trained: {name}": name for name in trained}
+    names |= {f"trained: {short_title(name)}": name for name in trained}
     chosen = {
         "attack": controls.choice("attack", {name.capitalize(): name for name in ATTACKS}),
         "strength": controls.float_slider("strength", 4.0, 0.0, MOST, step=0.2),

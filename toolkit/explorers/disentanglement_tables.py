@@ -104,7 +104,8 @@ def recorded_attacks(records: Sequence[Record] | None = None) -> Table:
     return table(
         headers,
         rows,
-        caption=f"Mean over seeds: as trained → under the redundancy attack of strength {strongest:g}. "
+        caption=f"Mean over seeds: redundancy attack of strength 0, where the new latents are noise only → of strength "
+        f"{strongest:g}. "
         f"{where_recorded(run)}",
     )
 

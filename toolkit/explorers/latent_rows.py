@@ -201,13 +201,13 @@ def draw_rows(
         y = top + _HEAD + number * (cell + 8)
         look = PARTS.get(role.kind)
         color = style.GREY if look is None else look.color
-        picture.text(left, y + cell / 2 - 10, role.latent, size=12, bold=True)
+        picture.text(left, y + cell / 2 - 9, role.latent, size=12, bold=True)
         if role.kind == "dead":
-            picture.text(left, y + cell / 2 + 5, role.kind, size=12, fill=color)
+            picture.text(left, y + cell / 2 + 4, role.kind, size=12, fill=color)
         else:
             name = role.factor + (f", +{len(role.also)}" if role.also else "")
-            picture.text(left, y + cell / 2 + 5, shorten(name, _NAMES - 6, 12), size=12)
-            picture.text(left, y + cell / 2 + 20, role.kind, size=12, fill=color)
+            picture.text(left, y + cell / 2 + 4, shorten(name, _NAMES - 6, 12), size=12)
+            picture.text(left, y + cell / 2 + 17, role.kind, size=12, fill=color)
         picture.image(images, y, cell * len(values), cell, strip.transpose(0, 1).flatten(1, 2))
         for column in range(len(values)):
             picture.rectangle(images + cell * column, y, cell, cell, fill="none", stroke="#b0b0b0")

@@ -300,7 +300,7 @@ def explore_part_of_the_grid() -> View:
     for deviation in DEVIATIONS:
         curves(deviation)
     chosen = {
-        "halvings": controls.int_slider("how often the images are halved", 3, 0, len(NUMBERS) - 1),
+        "halvings": controls.int_slider("times halved", 3, 0, len(NUMBERS) - 1),
         "deviation": controls.toggle("noise of each latent, σ", DEVIATIONS, 0.3),
     }
     return View(chosen, _halved, draw, describe)

@@ -229,7 +229,8 @@ def _finding(found: Same) -> str:
     if not found.certain:
         points = [amount(group.parts[pair.part].i_min, 2) for group in found.groups]
         return f"{title} {values[0]} and {values[1]}; {pair.part} {points[0]} and {points[1]} by I_min, not for certain"
-    ends = [span(*one.parts[pair.part], decimals=2) for one in (pair.first, pair.second)]
+    parts = [group.parts[pair.part] for group in found.groups]  # as the bars show them
+    ends = [span(part.lower, part.upper, decimals=2) for part in parts]
     text = f"{title} {values[0]} and {values[1]}, but {pair.part} {ends[0]} and {ends[1]}"
     if text_width(text, 14, bold=True) > _WIDTH - 24:
         text = f"{title} {values[0]} and {values[1]}, {pair.part[0].upper()} {ends[0]} and {ends[1]}"
@@ -252,11 +253,14 @@ def describe(found: Same) -> str:
     )
     end = f"The {pair.part} bars overlap: whether they differ depends on the measure."
     if found.certain:
-        end = f"The gap between the {pair.part} bars is {amount(pair.gap)} of H(y)."
+        end = f"Between the {pair.part} bars, bootstrap included, is a gap of {amount(pair.gap)} of H(y)."
     certain = f"{found.n_certain:,}" if found.n_certain else "none"
+    have = "has" if found.n_certain == 1 else "have"
+    order = "the widest gap first" if found.n_certain else "by I_min furthest apart first"
     return (
-        f"{counted} In {certain} of these the bars of a part do not touch, even as far out as the "
-        f"bootstrap's 95 % take them. Pair {found.place + 1}: {said} (in brackets I_min). {end} {found.where}"
+        f"{counted} Of these, {certain} {have} a part whose bars do not touch, even "
+        f"as far out as the bootstrap's 95 % take them. Pair {found.place + 1} ({order}): {said} (in brackets I_min). "
+        f"{end} {found.where}"
     )
 
 
@@ -278,7 +282,7 @@ def explore_same_score(records: Sequence[Record] | None = None) -> View:
     score = controls.choice("score", {score_title(name): name for name in known}, "mig" if "mig" in known else known[0])
     tolerance = controls.choice("the same if less apart than", {f"{value:g}": value for value in TOLERANCES}, 0.02)
     which = controls.choice("pairs of", [MODELS, SEEDS, ANY])
-    number = controls.int_slider("pair, furthest apart first", 1, 1, MOST)
+    number = controls.int_slider("pair number", 1, 1, MOST)
 
     def compute_one(score: str, tolerance: float, which: str, number: int, run: str = runs[0].label) -> Same:
         found = compute(labels[run], score, tolerance, which, number - 1)
