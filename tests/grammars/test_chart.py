@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.grammars.string_series import all_strings, prefix_mass, random_grammar, series
+from toolkit.grammars import chart
 from toolkit.grammars.grammar import PCFG
 
 GRAMMARS = {
@@ -213,3 +214,25 @@ def test_a_rare_symbol_is_not_lost_beside_a_common_one() -> None:
     want = math.log(0.5) + 119 * math.log(0.0001) + math.log(0.9999)
     assert math.isclose(float(grammar.log_prob(sentence)), want, rel_tol=1e-12)
     assert math.isclose(float(grammar.prefix_log_prob(sentence)), want, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["all at once", "four children", "centre", "random 1", "random 3"])
+def test_leaving_out_impossible_splits_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    grammar = PCFG.fromstring(GRAMMARS[name])
+    generator = torch.Generator().manual_seed(2)
+    documents = grammar.sample(30, generator=generator, device="cpu", max_tokens=20).documents
+    anything = torch.randint(0, grammar.n_terminals + 1, (2, 20), generator=generator)
+    found = []
+    for least in (10**9, 0):
+        monkeypatch.setattr(chart, "_SMALL", least)
+        found.append(
+            [
+                *(grammar.log_prob(given) for given in (documents, anything)),
+                *(grammar.outside(given) for given in (documents, anything)),
+                grammar.inside(anything),
+                grammar.expected_counts(documents),
+                torch.tensor([grammar.viterbi(documents[i]).log_prob for i in range(3)]),
+            ]
+        )
+    for whole, left_out in zip(*found, strict=True):
+        torch.testing.assert_close(whole, left_out, rtol=1e-12, atol=1e-12)

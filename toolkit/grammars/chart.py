@@ -15,6 +15,9 @@ from toolkit.grammars.compiled import SparseLogMap, Tables
 _CHUNK = 2**18
 """Numbers in one intermediate array: few enough to stay in a processor's cache."""
 
+_SMALL = 2**15
+"""Up to so many numbers, looking for what need not be computed costs more than it saves."""
+
 
 @dataclass(frozen=True, eq=False)
 class InsideChart:
@@ -83,16 +86,20 @@ def outside(
         starts = torch.arange(longest - width + 1, device=device)
         given = torch.full((n_sentences, 2 * n_pairs, len(starts)), -torch.inf, dtype=torch.float64, device=device)
         others = longest - width
-        if others and n_pairs:
-            for first, last in _chunks(others, n_sentences * n_pairs * others):
-                rows = last - first
-                # The windows run over the end of a row into cells that end before they start, which hold −∞.
-                by_left = _window(above, rows, others, first * (n_cells + 1) + width + 1, n_cells + 1)
-                sibling = _window(below, rows, others, (first + width) * (n_cells + 1) + 1, n_cells + 1)
-                given[:, :n_pairs, first:last] = (by_left + sibling[:, right]).logsumexp(3)
-                by_right = above_by_end[:, :, first + 1 + width : last + 1 + width, :others]
-                sibling = below_by_end[:, :, first + 1 : last + 1, :others]
-                given[:, n_pairs:, first + 1 : last + 1] = (by_right + sibling[:, left]).logsumexp(3)
+        # The windows run over the ends of rows into cells that end before they start, which hold −∞.
+        for group, least, most in _siblings(tables, right, others, n_sentences * n_pairs * others**2):
+            for first, last in _chunks(others, n_sentences * len(group) * (most - least + 1)):
+                size = (last - first, most - least + 1)
+                upper = _window(above, *size, first * (n_cells + 1) + width + least, n_cells + 1)
+                beside = _window(below, *size, (first + width) * (n_cells + 1) + least, n_cells + 1)
+                given[:, group, first:last] = (upper[:, group] + beside[:, right[group]]).logsumexp(3)
+        for group, least, most in _siblings(tables, left, others, n_sentences * n_pairs * others**2):
+            for first, last in _chunks(others, n_sentences * len(group) * (most - least + 1)):
+                size, start = (last - first, most - least + 1), first + 1
+                upper = _window(above_by_end, *size, (start + width) * n_cells + start - most, n_cells + 1)
+                beside = _window(below_by_end, *size, start * (n_cells + 1) - most, n_cells + 1)
+                found_here = (upper[:, group] + beside[:, left[group]]).logsumexp(3)
+                given[:, n_pairs + group, start : last + 1] = found_here
         reached = tables.outside_children.apply(given)
         whole = sentences[lengths == width]
         reached[whole, tables.start, 0] = torch.logaddexp(
@@ -123,13 +130,15 @@ def _fill(
         by_end[:, :, positions + 1, positions] = single
     for width in range(2, longest + 1) if n_pairs else ():
         n_starts = longest - width + 1
-        summed = torch.empty((n_sentences, n_pairs, n_starts), dtype=torch.float64, device=device)
-        for first, last in _chunks(n_starts, n_sentences * n_pairs * (width - 1)):
-            rows = last - first
-            before = _window(chart, rows, width - 1, first * (n_cells + 1) + 1, n_cells + 1)
-            after = _window(by_end, rows, width - 1, (first + width) * n_cells + first + 1, n_cells + 1)
-            both = before[:, left] + after[:, right]
-            summed[:, :, first:last] = both.amax(3) if best else both.logsumexp(3)
+        summed = torch.full((n_sentences, n_pairs, n_starts), -torch.inf, dtype=torch.float64, device=device)
+        for group, least, most in _splits(tables, width, n_sentences * n_pairs * n_starts * (width - 1)):
+            n_splits = most - least + 1
+            for first, last in _chunks(n_starts, n_sentences * len(group) * n_splits):
+                rows = last - first
+                before = _window(chart, rows, n_splits, first * (n_cells + 1) + least, n_cells + 1)
+                after = _window(by_end, rows, n_splits, (first + width) * n_cells + first + least, n_cells + 1)
+                both = before[:, left[group]] + after[:, right[group]]
+                summed[:, group, first:last] = both.amax(3) if best else both.logsumexp(3)
         starts = positions[:n_starts]
         pairs[:, :, starts, starts + width] = summed
         whole = pair_map.maximum(summed) if best else pair_map.apply(summed)
@@ -138,6 +147,32 @@ def _fill(
     everywhere = torch.arange(n_cells, device=device)
     chart[:, :, everywhere, everywhere] = null_logs[:, None]
     return InsideChart(chart, pairs)
+
+
+def _splits(tables: Tables, width: int, n_numbers: int) -> list[tuple[Tensor, int, int]]:
+    """Return for groups of pairs how many of a span's tokens the left child can have, at least and at most."""
+    left, right = tables.pairs.unbind(1)
+    least = torch.maximum(tables.shortest[left], width - tables.longest[right])
+    most = torch.minimum(tables.longest[left], width - tables.shortest[right])
+    return _groups(least, most, width - 1, n_numbers)
+
+
+def _siblings(tables: Tables, other: Tensor, most: int, n_numbers: int) -> list[tuple[Tensor, int, int]]:
+    """Return for groups of pairs how many tokens one of the children can have."""
+    return _groups(tables.shortest[other], tables.longest[other].clamp(max=most), most, n_numbers)
+
+
+def _groups(least: Tensor, most: Tensor, top: int, n_numbers: int) -> list[tuple[Tensor, int, int]]:
+    """Return which items can be treated together, with common bounds from 1 to ``top``; none for empty ranges."""
+    if n_numbers <= _SMALL:
+        every = torch.arange(len(least), device=least.device)
+        return [(every, 1, top)] if top and len(every) else []
+    # Rounded, so that there are few groups.
+    step = max(1, top // 16)
+    possible = (least <= most).nonzero().flatten()
+    bounds = torch.stack([least // step * step, -(-most // step) * step], 1).clamp(1, top)[possible]
+    kinds, which = bounds.unique(dim=0, return_inverse=True)
+    return [(possible[which == kind], low, high) for kind, (low, high) in enumerate(kinds.tolist())]
 
 
 def _window(chart: Tensor, rows: int, width: int, offset: int, step: int) -> Tensor:

@@ -15,6 +15,8 @@ from torch import Tensor
 from toolkit.grammars.closures import CRITICAL, classes, least_fixed_point, reachable, spectral_radius, star
 from toolkit.grammars.rules import Nonterminal, Rule
 
+UNBOUNDED = 2**40
+
 
 @dataclass(frozen=True, eq=False)
 class Edges:
@@ -102,6 +104,7 @@ class Tables:
         binary, unary, lexical, empty: the rules by shape, without those that no finite derivation uses.
         masses: for each column the probability of all finite strings.
         null: for each column the probability of the empty string.
+        shortest, longest: bounds of how many tokens a column has where it has any; ``UNBOUNDED`` for no bound.
         endless: columns that derive the empty string alone, in derivations that are infinitely long on average.
         pairs: the different right-hand sides of binary rules, without endless columns.
         pair_of: for each binary rule its place in ``pairs``, or −1.
@@ -128,6 +131,8 @@ class Tables:
     empty: Edges
     masses: Float64[Tensor, " columns"]
     null: Float64[Tensor, " columns"]
+    shortest: Int[Tensor, " columns"]
+    longest: Int[Tensor, " columns"]
     endless: Bool[Tensor, " columns"]
     pairs: Int[Tensor, "pairs 2"]
     pair_of: Int[Tensor, " binary"]
@@ -146,6 +151,8 @@ class Tables:
 
     def to(self, device: torch.device) -> "Tables":
         """Return the same tables on another device."""
+        if self.masses.device == device:
+            return self
         moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -193,6 +200,7 @@ def compile_rules(
     corner = corner.index_put((b_parents, b_right), b_p * null[b_left], accumulate=True)
     chains, corners = star(same * both), star(corner * both)
 
+    shortest, longest = _bounds(leads, with_token > 0, (unary, binary), empty)
     tokened = ~endless[b_left] & ~endless[b_right]
     pairs, place = binary.children[tokened].unique(dim=0, return_inverse=True)
     pair_of = torch.full_like(b_parents, -1)
@@ -221,6 +229,8 @@ def compile_rules(
         empty=empty,
         masses=masses,
         null=null,
+        shortest=shortest.clamp(min=1),
+        longest=longest,
         endless=endless,
         pairs=pairs,
         pair_of=pair_of,
@@ -254,6 +264,28 @@ def useful_rules(rules: Sequence[Rule]) -> list[int]:
         productive |= {rules[index].parent for index in ready}
         done = set(ready)
         waiting = [index for index in waiting if index not in done]
+
+
+def _bounds(leads: Tensor, with_token: Tensor, steps: Sequence[Edges], empty: Edges) -> tuple[Tensor, Tensor]:
+    """Return how many tokens each column has at least, and at most."""
+    shortest = torch.where(with_token, 1, UNBOUNDED).index_fill(0, empty.parents, 0)
+    while True:
+        shorter = shortest
+        for edges in steps:
+            whole = shortest[edges.children].sum(1).clamp(max=UNBOUNDED)
+            shorter = shorter.scatter_reduce(0, edges.parents, whole, "amin")
+        if bool((shorter == shortest).all()):
+            break
+        shortest = shorter
+    longest = with_token.long()
+    for members in classes(reachable(leads)):
+        if len(members) > 1 or bool(leads[members[0], members[0]] > 0):
+            longest[members] = UNBOUNDED
+            continue
+        for edges in steps:
+            whole = longest[edges.children[edges.parents == members]].sum(1)
+            longest[members] = torch.cat([longest[members], whole]).amax().clamp(max=UNBOUNDED)
+    return shortest, longest
 
 
 class _Splitter:

@@ -244,7 +244,8 @@ class PCFG:
         ``exp(inside + outside − log_prob)``.
 
         Returns:
-            As for :meth:`inside`; +∞ where empty derivations are endless on average.
+            As for :meth:`inside`; −∞ for nonterminals without finite derivations, +∞ where those of the empty string
+            are endless on average.
         """
         return self._spans("outside", sentences)
 
