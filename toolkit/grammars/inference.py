@@ -71,7 +71,7 @@ def infer(
     start = 0
     while start < n:
         longest = sorted_lengths[start]
-        size = min(n - start, chunk_size or fitting(family, rows, longest, form, dtype))
+        size = min(n - start, chunk_size or fitting(family, rows, longest, form, dtype, place))
         chosen = longest_first[start : start + size]
         found = probabilities(family, rows, tokens[chosen, :longest], lengths[chosen], dtype, form)
         conditional[chosen, : longest + 1], prefixes[chosen, : longest + 1] = found

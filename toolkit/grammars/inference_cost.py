@@ -12,12 +12,13 @@ from toolkit.grammars.inference_levels import Band, LevelPlan, Metadata
 from toolkit.grammars.inference_plan import Plan, make_plan
 from toolkit.grammars.inference_vectors import Combine
 
-_A_CALL = 4000
+_A_CALL = 8000
 """What a call of a function costs beside its arithmetic."""
 _FASTER = 12
 """How much faster matrix products are, by the number of multiplications."""
 _MOST_VECTORS = 20_000
 _CACHED_BYTES = 2**21
+_GPU_BYTES = 2**31
 
 
 def cheapest(
@@ -36,15 +37,21 @@ def cheapest(
     return plan, chosen
 
 
-def fitting(family: GrammarFamily, metadata: Metadata, n_positions: int, form: str, dtype: torch.dtype) -> int:
-    """Return how many sentences of a length are best taken at a time: as many as the cache holds, at least 8."""
+def fitting(
+    family: GrammarFamily, metadata: Metadata, n_positions: int, form: str, dtype: torch.dtype, device: torch.device
+) -> int:
+    """Return how many sentences of a length are best taken at a time.
+
+    As many as the processor's cache holds, but at least 8; on a GPU, as many as fill a few gigabytes.
+    """
     plan, chosen, _ = _cheapest(family, metadata, n_positions, 64, form)
     places = n_positions + 1
     numbers = plan.n_vectors * places
     for level in plan.levels:
         width = places if chosen == "dense" else _width(level.band, n_positions)
         numbers += len(level.items) * width * places
-    return max(8, _CACHED_BYTES // (numbers * dtype.itemsize))
+    room = _CACHED_BYTES if device.type == "cpu" else _GPU_BYTES
+    return max(8, room // (numbers * dtype.itemsize))
 
 
 @lru_cache(maxsize=4096)
@@ -56,10 +63,19 @@ def _cheapest(
         plan = make_plan(family, metadata, cut)
         for each in ("dense", "banded") if form == "auto" else (form,):
             found.append((cost(plan, n_positions, n_sentences, each), cut, each, plan))
-        if plan.n_vectors > _MOST_VECTORS or min(found)[1] < cut - 1:
+        too_many = cut < family.depth and plan.n_vectors * _growth(family, cut) > _MOST_VECTORS
+        if too_many or min(found)[1] < cut - 1:
             break
     least, _, chosen, plan = min(found, key=lambda entry: entry[:3])
     return plan, chosen, least
+
+
+def _growth(family: GrammarFamily, level: int) -> float:
+    """Return how many vectors a vector becomes that passes through the rules of a level instead of through charts."""
+    symbols = [symbol for choice in family.rules[level] for symbol in choice]
+    return sum(len({rule[:end] for rule in rules for end in range(1, len(rule) + 1)}) for rules in symbols) / len(
+        symbols
+    )
 
 
 def cost(plan: Plan, n_positions: int, n_sentences: int, form: str) -> float:
