@@ -4,10 +4,10 @@ The paper asks whether telling a language model where a document comes from make
 It draws documents from a family of grammars, one of which hidden choices pick for each document, and shows some of the
 choices in training. Here the best that any model could do is known exactly, so that each is measured against it.
 
-``families`` holds grammars whose sentences are rewritten level by level, and families of them that metadata choose from;
-``sampling`` draws ``documents``, ``trees`` and ``tree_drawing`` show them. ``inference`` gives the exact probability of
-every sentence, prefix and next token under all grammars of a family at once, and what they tell of the metadata.
-``grammar`` does the same for probabilistic context-free grammars of any shape, with recursion and empty productions.
+``families`` holds grammars whose sentences are rewritten level by level, and families of them for metadata to choose
+from; ``sampling`` draws ``documents``, ``trees`` and ``tree_drawing`` show them. ``inference`` gives the exact
+probability of every sentence, prefix and next token under all grammars of a family at once, and what they tell of the
+metadata. ``grammar`` does so for probabilistic context-free grammars of any shape, recursive or with empty productions.
 ``conditioning``, ``models`` and ``training`` are the paper's decoders; ``metrics``, ``accuracy``, ``probes``,
 ``calibration`` and ``decomposition`` say how far they are from the best, and where.
 """
