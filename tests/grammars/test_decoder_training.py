@@ -303,16 +303,14 @@ def environment() -> dict[str, str]:
 
 
 SCRIPT = """
-import sys, threading, torch
+import os, sys, threading, torch
 from pathlib import Path
 from dataclasses import replace
 from toolkit.grammars.conditioning import Conditioning
 from toolkit.grammars.text import from_text
 from toolkit.grammars.training import TrainingConfig, train_decoder
-import torch.distributed as dist
-dist.init_process_group("gloo")
 text, folder = sys.argv[1], Path(sys.argv[2])
-rank = dist.get_rank()
+rank = int(os.environ["RANK"])
 config = TrainingConfig(Conditioning(2), n_steps=12, batch_size=24, size=(16, 1, 2))
 save = folder / "shared"
 stop = threading.Event()
@@ -336,7 +334,6 @@ try:
     train_decoder(from_text(text), replace(config, batch_size=1), device="cpu")
 except ValueError as error:
     (folder / f"{rank}.small").write_text(str(error))
-dist.destroy_process_group()
 """
 
 

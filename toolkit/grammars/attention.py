@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -12,16 +12,20 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def rotate(
-    x: Float[Tensor, "tokens heads features"], turns: Complex[Tensor, "tokens 1 pairs"]
+    x: Float[Tensor, "tokens heads features"], turns: Float[Tensor, "tokens 1 pairs 2"]
 ) -> Float[Tensor, "tokens heads features"]:
-    """Turn neighbouring pairs of features by their angles, so that products depend on distances only.
-
-    Complex numbers take a third of the time of real ones here, forward and backward.
+    """Turn neighbouring pairs of features by angles, given as cosine and sine: products depend on distances only.
 
     Source: Su et al., arXiv 2104.09864.
     """
-    wide = x.to(turns.real.dtype).unflatten(-1, (-1, 2))
-    return torch.view_as_real(torch.view_as_complex(wide) * turns).flatten(-2).to(x.dtype)
+    pairs = x.to(turns.dtype).unflatten(-1, (-1, 2))
+    if torch.compiler.is_compiling():
+        # Compilers fuse real numbers only; without one, complex numbers take a third of the time.
+        (a, b), (cosine, sine) = pairs.unbind(-1), turns.unbind(-1)
+        turned = torch.stack([a * cosine - b * sine, a * sine + b * cosine], dim=-1)
+    else:
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(turns))
+    return turned.flatten(-2).to(x.dtype)
 
 
 def causal_attention(

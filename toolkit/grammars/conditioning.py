@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.core.devices import draw_uniform, resolve_device, resolve_generator
-from toolkit.core.errors import require
+from toolkit.core.errors import reject, require
 from toolkit.grammars.documents import PADDING, Documents, as_documents
 from toolkit.grammars.families import GrammarFamily
 
@@ -120,6 +120,8 @@ class Conditioning:
     cooldown: float = 0.0
 
     def __post_init__(self) -> None:
+        if isinstance(self.depth, bool) or not isinstance(self.depth, int):
+            reject("Conditioning", "depth", "an integer", repr(self.depth), kind=TypeError)
         for name, least, most in (("depth", 0, math.inf), ("p_meta", 0, 1), ("cooldown", 0, 1)):
             value = getattr(self, name)
             expected = f"{least} to {most}" if most < math.inf else f">= {least}"

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -229,16 +229,14 @@ class Decoder(nn.Module):
             kept = [*kept, x] if keep else [x]
         return kept
 
-    def turns(self, device: torch.device, dtype: torch.dtype) -> Complex[Tensor, "context 1 pairs"]:
-        """Return e^(iθ) for each position and pair of features, as precise as the weights."""
+    def turns(self, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "context 1 pairs 2"]:
+        """Return cosine and sine for each position and pair of features, in float32 at least."""
         if (device, dtype) not in self._turns:
             features = self.config.width // self.config.n_heads
             exponents = torch.arange(0, features, 2, dtype=torch.float64) / features
             angles = torch.arange(self.config.context)[:, None, None] * self.config.rotary_base**-exponents
-            turns = torch.polar(torch.ones_like(angles), angles)
-            self._turns[device, dtype] = turns.to(
-                device, torch.complex128 if dtype == torch.float64 else torch.complex64
-            )
+            turns = torch.stack([angles.cos(), angles.sin()], dim=-1)
+            self._turns[device, dtype] = turns.to(device, torch.promote_types(dtype, torch.float32))
         return self._turns[device, dtype]
 
     def check_tokens(self, operation: str, tokens: Tensor) -> None:

@@ -1,5 +1,6 @@
 """One training in several processes of ``torchrun``: the first leads, the others follow its steps."""
 
+import atexit
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,14 +25,12 @@ class Processes:
         count: how many there are.
         device: of this one.
         commands: the group in which the first tells the others what comes; ``None`` for a single process.
-        owned: whether :meth:`join` made the default group, so that :meth:`leave` must end it.
     """
 
     rank: int
     count: int
     device: torch.device
     commands: Any = None
-    owned: bool = False
 
     @classmethod
     def join(cls, device: torch.device | str | None) -> "Processes":
@@ -40,24 +39,26 @@ class Processes:
         Args:
             device: what the caller asked for; each process takes a GPU of its own unless one is named by its number.
         """
-        owned = not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1
-        if not (owned or dist.is_initialized()):
-            return cls(0, 1, resolve_device(device))
         where = resolve_device(device)
+        started = dist.is_initialized()
+        if not started and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls(0, 1, where)
         named = device is not None and torch.device(device).index is not None
         if where.type == "cuda" and not named:
             where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         if where.type == "cuda":
             torch.cuda.set_device(where)
-        if owned:
+        if not started:
+            # Kept for the trainings that follow: a group that was ended cannot safely be made again.
             dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+            atexit.register(_end)
         count = dist.get_world_size()
-        return cls(dist.get_rank(), count, where, dist.new_group(backend="gloo") if count > 1 else None, owned)
+        return cls(dist.get_rank(), count, where, dist.new_group(backend="gloo") if count > 1 else None)
 
     def leave(self) -> None:
-        """End the group, if it was made here."""
-        if self.owned:
-            dist.destroy_process_group()
+        """End the group of the commands."""
+        if self.commands is not None:
+            dist.destroy_process_group(self.commands)
 
     def together(self, module: nn.Module) -> nn.Module:
         """Return a module whose gradients are the means over all processes."""
@@ -130,3 +131,8 @@ class Processes:
                 if command == "failed":
                     raise RuntimeError(f"the first process of the training stopped with an error\n{content}")
                 step(content)
+
+
+def _end() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

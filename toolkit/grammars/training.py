@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from toolkit.core.devices import resolve_generator
-from toolkit.core.errors import require
+from toolkit.core.errors import reject, require
 from toolkit.core.history import History
 from toolkit.core.training import train
 from toolkit.grammars.attention import causal_attention
@@ -73,7 +73,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         operation = "TrainingConfig"
         for name, least in (("n_steps", 0), ("batch_size", 1), ("warmup_steps", 0), ("seed", 0)):
-            require(getattr(self, name) >= least, operation, name, f">= {least}", getattr(self, name))
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                reject(operation, name, "an integer", repr(value), kind=TypeError)
+            require(value >= least, operation, name, f">= {least}", value)
         for name in ("learning_rate", "clip"):
             require(0 < getattr(self, name) < math.inf, operation, name, "a finite number > 0", getattr(self, name))
         require(0 <= self.weight_decay < math.inf, operation, "weight_decay", "a number >= 0", self.weight_decay)
