@@ -29,11 +29,11 @@ from toolkit.experiments.adversarial_weights import (
     find_weights,
     fingerprint,
     keep_weights,
-    read_index,
     round_weights,
     shipped_weights,
     write_weights,
 )
+from toolkit.experiments.shipped_files import read_index, write_index
 from toolkit.experiments.study import StudyInterrupted
 
 TINY = replace(
@@ -330,7 +330,12 @@ def own_shipment(tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "cache")
     key = TINY.key(find_member("lenet"), 0)
     write_weights(folder / "lenet.npz", key, network, 3.0)
-    adversarial_weights.write_index(folder, {f"lenet-{key}": {"file": "lenet.npz", "study": "here"}})
+    write_index(
+        folder,
+        adversarial_weights.FORMAT,
+        adversarial_weights.KIND,
+        {f"lenet-{key}": {"file": "lenet.npz", "study": "here"}},
+    )
     return folder
 
 
@@ -370,7 +375,7 @@ def test_an_entry_that_leads_nowhere_is_warned_about(own_shipment, entry):
 
 
 def shipped():
-    entries = read_index()
+    entries = read_index(adversarial_weights.shipped_weights(), adversarial_weights.KIND)
     if not entries:
         pytest.skip("no weights ship with this checkout")
     return entries

@@ -23,10 +23,10 @@ from toolkit.experiments.disentanglement_weights import (
     find_trained,
     fingerprint,
     keep_trained,
-    read_index,
     round_codes,
     shipped_folder,
 )
+from toolkit.experiments.shipped_files import read_index
 
 LAPTOP = DisentanglementConfig(scale="laptop")
 NAME = "betaVAE-10"
@@ -104,13 +104,17 @@ def test_certain_categories_survive_rounding():
     assert torch.allclose(rounded.exp(), torch.tensor([[1.0, 0.0], [0.5, 0.5]]), atol=1e-3)
 
 
-@pytest.mark.parametrize("harm", ["cut", "foreign", "nan", "other settings"])
+@pytest.mark.parametrize("harm", ["cut", "changed", "foreign", "nan", "other settings"])
 def test_a_damaged_file_counts_as_absent(harm):
     settings = LAPTOP.settings_of(NAME, 7)
     keep_trained(NAME, Trained(some_codes(), None, settings))
     (file,) = disentanglement_weights.cache_folder().glob("*.npz")
     if harm == "cut":
         file.write_bytes(file.read_bytes()[:-40])
+    elif harm == "changed":
+        content = bytearray(file.read_bytes())
+        content[100] ^= 255  # inside what is compressed
+        file.write_bytes(content)
     elif harm == "foreign":
         file.write_bytes(b"not a zip file")
     else:
@@ -168,7 +172,9 @@ def test_shipping_writes_what_is_found_again(own_shipment, capsys):
     kept = {name: model_of(name)[1] for name in ("VAE", NAME)}
     assert ship(kept, own_shipment) == sum(path.stat().st_size for path in own_shipment.glob("*.npz"))
     assert torch.equal(trained_codes("VAE").mean, kept["VAE"].codes.mean)
-    entry = read_index()[f"VAE-{fingerprint(kept['VAE'].settings)}"]
+    entry = read_index(disentanglement_weights.shipped_folder(), disentanglement_weights.KIND)[
+        f"VAE-{fingerprint(kept['VAE'].settings)}"
+    ]
     assert {"study", "settings", "sha256", "commit", "date", "torch", "toolkit"} <= set(entry)
     assert entry["sha256"] == hashlib.sha256((own_shipment / "VAE-seed0.npz").read_bytes()).hexdigest()
 
@@ -186,7 +192,7 @@ def test_damaged_shipments_are_warned_about_and_not_used(own_shipment):
 
 
 def shipped():
-    entries = read_index()
+    entries = read_index(disentanglement_weights.shipped_folder(), disentanglement_weights.KIND)
     if not entries:
         pytest.skip("no codes ship with this checkout")
     return entries

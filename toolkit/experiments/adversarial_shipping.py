@@ -4,9 +4,10 @@ from pathlib import Path
 
 from toolkit.experiments.adversarial_cast import Cast, cast
 from toolkit.experiments.adversarial_recipe import find_member
-from toolkit.experiments.adversarial_weights import shipped_weights, write_index, write_weights
+from toolkit.experiments.adversarial_weights import FORMAT, KIND, shipped_weights, write_weights
 from toolkit.experiments.environment import describe_environment
 from toolkit.experiments.records import now
+from toolkit.experiments.shipped_files import write_index
 
 STUDY = "adversarial-models"
 
@@ -41,7 +42,7 @@ def ship(networks: Cast, folder: Path) -> int:
             "commit": environment.commit,
             "date": now(),
         }
-    write_index(folder, entries)
+    write_index(folder, FORMAT, KIND, entries)
     return sum((folder / str(entry["file"])).stat().st_size for entry in entries.values())
 
 

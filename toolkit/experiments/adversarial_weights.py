@@ -4,12 +4,9 @@ All are rounded to half precision, in the shipped files as in the cache, so that
 from. A file that is damaged counts as absent.
 """
 
-import hashlib
 import io
 import json
 import warnings
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +20,11 @@ from toolkit.core.errors import require
 from toolkit.core.files import atomic_write
 from toolkit.core.paths import data_directory
 from toolkit.datasets.download import cache_directory
+from toolkit.experiments.shipped_files import BROKEN, fingerprint_of, read_shipped
 
 FORMAT = "toolkit-weights/1"
-INDEX = "index.json"
+KIND = "weights"
 _META = "meta"
-_BROKEN = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
-    *(RuntimeError, zipfile.BadZipFile, zlib.error),
-)
 
 
 @dataclass(frozen=True)
@@ -52,8 +46,7 @@ class Origin:
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
     """Return what stands for all that a training is defined by."""
-    text = json.dumps({"format": FORMAT, **settings}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return fingerprint_of(FORMAT, settings)
 
 
 def shipped_weights() -> Path:
@@ -92,22 +85,12 @@ def find_weights(name: str, key: str, module: nn.Module) -> Origin | None:
     Returns:
         Where they were found; ``None`` if nowhere, or only damaged.
     """
-    try:
-        entry = read_index().get(f"{name}-{key}")
-    except _BROKEN as error:
-        warnings.warn(f"the index of the weights that ship is damaged: {error}", stacklevel=2)
-        entry = None
-    if entry is not None:
-        try:
-            content = (shipped_weights() / entry["file"]).read_bytes()
-            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-                raise ValueError("its checksum is another one")
-            return Origin("shipped", _restore(content, key, module))
-        except _BROKEN as error:
-            warnings.warn(f"the weights of {name} that ship are damaged and not used: {error}", stacklevel=2)
+    cpu_seconds = read_shipped(shipped_weights(), KIND, name, key, lambda content: _restore(content, key, module))
+    if cpu_seconds is not None:
+        return Origin("shipped", cpu_seconds)
     try:
         return Origin("cache", _restore(_cache_file(name, key).read_bytes(), key, module))
-    except _BROKEN:
+    except BROKEN:
         return None
 
 
@@ -140,34 +123,6 @@ def write_weights(file: Path, key: str, module: nn.Module, cpu_seconds: float) -
     np.savez_compressed(buffer, **arrays)
     with atomic_write(file) as handle:
         handle.write(buffer.getbuffer())
-
-
-def write_index(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the index of a folder of weights that ship.
-
-    Args:
-        folder: with the files.
-        entries: for each network and fingerprint its ``file`` and how it was made; the checksum is added.
-
-    Raises:
-        WriteError: it cannot be written.
-    """
-    sums = {name: hashlib.sha256((folder / str(e["file"])).read_bytes()).hexdigest() for name, e in entries.items()}
-    weights = {name: {**entry, "sha256": sums[name]} for name, entry in entries.items()}
-    with atomic_write(folder / INDEX, "w") as handle:
-        json.dump({"format": FORMAT, "weights": weights}, handle, indent=1, ensure_ascii=False)
-        handle.write("\n")
-
-
-def read_index() -> dict[str, dict[str, Any]]:
-    """Return what ships: for each network and fingerprint the file, its checksum, and how it was made."""
-    file = shipped_weights() / INDEX
-    if not file.is_file():
-        return {}
-    index = json.loads(file.read_text(encoding="utf-8"))["weights"]
-    if not (isinstance(index, dict) and all(isinstance(entry, dict) for entry in index.values())):
-        raise ValueError("weights by name expected")
-    return index
 
 
 def _cache_file(name: str, key: str) -> Path:

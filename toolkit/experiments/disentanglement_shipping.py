@@ -8,15 +8,17 @@ from toolkit.experiments.disentanglement_config import DisentanglementConfig
 from toolkit.experiments.disentanglement_models import find_model
 from toolkit.experiments.disentanglement_trained import shipped_models
 from toolkit.experiments.disentanglement_weights import (
+    FORMAT,
+    KIND,
     Trained,
     find_trained,
     fingerprint,
     shipped_folder,
-    write_index,
     write_trained,
 )
 from toolkit.experiments.environment import describe_environment
 from toolkit.experiments.records import now
+from toolkit.experiments.shipped_files import write_index
 
 SEED = 0
 
@@ -50,7 +52,7 @@ def ship(models: Mapping[str, Trained], folder: Path) -> int:
             "commit": environment.commit,
             "date": now(),
         }
-    write_index(folder, entries)
+    write_index(folder, FORMAT, KIND, entries)
     return sum((folder / str(entry["file"])).stat().st_size for entry in entries.values())
 
 

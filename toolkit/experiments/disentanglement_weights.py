@@ -4,12 +4,10 @@ Codes are kept in half precision, and the study scores them as they are kept. So
 codes is what the record of their training says, but for sampling error. A file that is damaged counts as absent.
 """
 
-import hashlib
 import io
 import json
 import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +22,13 @@ from toolkit.core.files import atomic_write
 from toolkit.core.paths import data_directory
 from toolkit.datasets.download import cache_directory
 from toolkit.disentanglement.codes import GaussianCodes
+from toolkit.experiments.shipped_files import BROKEN, fingerprint_of, read_shipped
 
 FORMAT = "toolkit-codes/1"
-INDEX = "index.json"
+KIND = "codes"
 _FOLDER = "disentanglement"
 _DECODER = "decoder."
 _SMALLEST = 2.0**-14  # the smallest normal number of half precision
-_BROKEN = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
-    *(RuntimeError, zipfile.BadZipFile, zlib.error),
-)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,8 +52,7 @@ class Trained:
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
     """Return what stands for all that a training is defined by."""
-    text = json.dumps({"format": FORMAT, **settings}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return fingerprint_of(FORMAT, settings)
 
 
 def shipped_folder() -> Path:
@@ -146,51 +140,13 @@ def find_trained(name: str, settings: Mapping[str, Any]) -> Trained | None:
         ``None`` if it is nowhere, or only damaged.
     """
     key = fingerprint(settings)
-    try:
-        entry = read_index().get(f"{name}-{key}")
-    except _BROKEN as error:
-        warnings.warn(f"the index of the codes that ship is damaged: {error}", stacklevel=2)
-        entry = None
-    if entry is not None:
-        try:
-            content = (shipped_folder() / entry["file"]).read_bytes()
-            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-                raise ValueError("its checksum is another one")
-            return _restore(content, key)
-        except _BROKEN as error:
-            warnings.warn(f"the codes of {name} that ship are damaged and not used: {error}", stacklevel=2)
+    shipped = read_shipped(shipped_folder(), KIND, name, key, lambda content: _restore(content, key))
+    if shipped is not None:
+        return shipped
     try:
         return _restore(_cache_file(name, key).read_bytes(), key)
-    except _BROKEN:
+    except BROKEN:
         return None
-
-
-def read_index() -> dict[str, dict[str, Any]]:
-    """Return what ships: for each name and fingerprint the file, its checksum, and how it was made."""
-    file = shipped_folder() / INDEX
-    if not file.is_file():
-        return {}
-    index = json.loads(file.read_text(encoding="utf-8"))["codes"]
-    if not (isinstance(index, dict) and all(isinstance(entry, dict) for entry in index.values())):
-        raise ValueError("codes by name expected")
-    return index
-
-
-def write_index(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the index of a folder of codes that ship.
-
-    Args:
-        folder: with the files.
-        entries: for each name and fingerprint its ``file`` and how it was made; the checksum is added.
-
-    Raises:
-        WriteError: it cannot be written.
-    """
-    sums = {name: hashlib.sha256((folder / str(e["file"])).read_bytes()).hexdigest() for name, e in entries.items()}
-    codes = {name: {**entry, "sha256": sums[name]} for name, entry in entries.items()}
-    with atomic_write(folder / INDEX, "w") as handle:
-        json.dump({"format": FORMAT, "codes": codes}, handle, indent=1, ensure_ascii=False)
-        handle.write("\n")
 
 
 def restore_decoder(decoder: nn.Module, weights: Mapping[str, torch.Tensor]) -> nn.Module:
