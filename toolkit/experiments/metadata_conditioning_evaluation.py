@@ -1,6 +1,5 @@
 """What is measured of a trained decoder: against the best predictor, by prompt length, by level, by layer."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from toolkit.experiments.metadata_conditioning_optimum import Optimum, find_opti
 from toolkit.grammars.accuracy import grammatical_accuracy
 from toolkit.grammars.calibration import calibrate
 from toolkit.grammars.decomposition import decompose
+from toolkit.grammars.families import GrammarFamily
 from toolkit.grammars.metrics import ByPosition, by_position, divergences, reached, token_losses
 from toolkit.grammars.models import Decoder
 from toolkit.grammars.posteriors import (
@@ -68,7 +68,7 @@ def evaluate(model: Decoder, arm: Arm, config: MetadataConditioningConfig, seed:
     lengths = optimum.lengths(config.prompt_lengths)
     written, prompts = _prompts(model, arm, config, optimum, lengths, seed)
     tables |= {"optimum": _optimum_table(optimum), "prompts": prompts}
-    probed, tables["probes"] = _probes(model, optimum.family, config, lengths, device)
+    probed, tables["probes"] = _probes(model, optimum.family, config, lengths)
     if arm.depth:
         found, more = _beliefs(model, arm, config, optimum)
         metrics, tables = metrics | found, tables | more
@@ -144,8 +144,9 @@ def _prompts(
 
 
 def _probes(
-    model: Decoder, family: Any, config: MetadataConditioningConfig, lengths: tuple[int, ...], device: torch.device
+    model: Decoder, family: GrammarFamily, config: MetadataConditioningConfig, lengths: tuple[int, ...]
 ) -> tuple[dict[str, float], Table]:
+    device = resolve_device(like=model)
     documents = held_out(family, config.n_probed, "probes", device)
     longest = int(documents.lengths.max())
     positions = torch.tensor([length for length in lengths if length <= longest], device=device)
@@ -182,13 +183,9 @@ def _beliefs(
     calibration = calibrate(beliefs, implied, truth, documents)
     parts = decompose(beliefs, within, implied, log_probs, documents, direct=predict(model, documents))
     assert parts.direct is not None
-    by_name: Mapping[str, ByPosition] = {
-        "which grammar": parts.which_grammar,
-        "what next": parts.what_next,
-        "mixture": parts.mixture,
-        "direct": parts.direct,
-    }
-    metrics = {f"KL of {name}" if name in ("mixture",) else name: part.overall for name, part in by_name.items()}
+    by_name = {"which grammar": parts.which_grammar, "what next": parts.what_next, "mixture": parts.mixture}
+    by_name["direct"] = parts.direct
+    metrics = {f"KL, {name}": part.overall for name, part in by_name.items()}
     metrics["calibration error"] = calibration.error
     place = {"position": list(range(len(parts.mixture))), "n": parts.mixture.n.tolist()}
     tables: dict[str, Table] = {
