@@ -28,7 +28,7 @@ GRAMMARS = {
     "unproductive": "S -> 'a' U [0.3] | 'a' [0.7]\nU -> 'b' U [1]",
     "empty alone": "S -> 'a' E [.5] | E 'b' [.5]\nE -> E E [.3] | [.7]",
     "same side twice": "S -> 'a' [0.3] | 'a' [0.7]",
-    **{f"random {seed}": random_grammar(seed).tostring() for seed in range(6)},
+    **{f"random {seed}": random_grammar(seed).tostring() for seed in range(4)},
 }
 
 
@@ -216,7 +216,7 @@ def test_a_rare_symbol_is_not_lost_beside_a_common_one() -> None:
     assert math.isclose(float(grammar.prefix_log_prob(sentence)), want, rel_tol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["all at once", "four children", "centre", "random 1", "random 3"])
+@pytest.mark.parametrize("name", ["all at once", "four children", "centre", "random 1"])
 def test_leaving_out_impossible_splits_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     grammar = PCFG.fromstring(GRAMMARS[name])
     generator = torch.Generator().manual_seed(2)

@@ -307,3 +307,16 @@ def test_short_names_in_print() -> None:
     parse = grammar.viterbi("a")
     assert parse.to_dict()["log_prob"] == parse.log_prob
     assert "log_prob" in repr(parse)
+
+
+def test_a_large_vocabulary() -> None:
+    words = [f"w{index}" for index in range(300)]
+    symbol = Nonterminal("S")
+    rules = [Rule(symbol, [word, symbol], 1 / 600) for word in words] + [
+        Rule(symbol, [word], 1 / 600) for word in words
+    ]
+    grammar = PCFG(symbol, rules)
+    assert float(grammar.log_prob(["w1", "w2", "w3"])) == pytest.approx(3 * math.log(1 / 600))
+    row = grammar.next_token_probs(["w1"])
+    assert row[:-1].tolist() == pytest.approx([1 / 600] * 300) and float(row[-1]) == pytest.approx(0.5)
+    assert grammar.viterbi(["w7"]).log_prob == pytest.approx(math.log(1 / 600))

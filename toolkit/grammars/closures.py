@@ -4,8 +4,6 @@ Nothing here subtracts numbers of the same size where it can be avoided, so smal
 is impossible stays exactly 0.
 """
 
-import math
-
 import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
@@ -16,10 +14,18 @@ CRITICAL = 1e-10
 
 def reachable(weights: Float64[Tensor, "n n"]) -> Bool[Tensor, "n n"]:
     """Return which indices each index leads to over positive weights, itself included."""
-    reach = ((weights > 0) | torch.eye(len(weights), dtype=torch.bool, device=weights.device)).double()
-    for _ in range(max(1, math.ceil(math.log2(max(2, len(weights)))))):
-        reach = ((reach @ reach) > 0).double()
-    return reach > 0
+    edges = weights > 0
+    # What leads nowhere, such as the tokens, only has to be added at the end.
+    inner = edges.any(1).nonzero().flatten()
+    within = (edges[inner][:, inner] | torch.eye(len(inner), dtype=torch.bool, device=edges.device)).float()
+    while True:
+        wider = ((within @ within) > 0).float()
+        if torch.equal(wider, within):
+            break
+        within = wider
+    reach = torch.eye(len(weights), dtype=torch.bool, device=edges.device)
+    reach[inner] |= (within @ edges[inner].float()) > 0
+    return reach
 
 
 def classes(reach: Bool[Tensor, "n n"]) -> list[Int[Tensor, " members"]]:
@@ -101,27 +107,33 @@ def least_fixed_point(
     leads.index_put_((parents, left), weights, accumulate=True)
     leads.index_put_((parents, right), weights, accumulate=True)
 
-    def step(x: Tensor) -> tuple[Tensor, Tensor]:
-        slope = linear.clone()
-        slope.index_put_((parents, left), weights * x[right], accumulate=True)
-        slope.index_put_((parents, right), weights * x[left], accumulate=True)
-        value = (constant + linear @ x).index_add(0, parents, weights * x[left] * x[right])
+    def step(x: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the right-hand sides of a group's equations, and their slopes."""
+        place = parents.new_full((len(x),), -1)
+        place[members] = torch.arange(len(members), device=x.device)
+        own = place[parents] >= 0
+        row, first, second, weight = place[parents[own]], left[own], right[own], weights[own]
+        slope = linear[members].index_put((row, first), weight * x[second], accumulate=True)
+        slope = slope.index_put((row, second), weight * x[first], accumulate=True)[:, members]
+        value = (constant[members] + linear[members] @ x).index_add(0, row, weight * x[first] * x[second])
         return value, slope
 
     x = torch.zeros_like(constant)
     for members in classes(reachable(leads)):
         if not bool(positive[members].any()):
             continue
+        if not bool((leads[members][:, members] > 0).any()):
+            x = x.index_copy(0, members, step(x, members)[0])
+            continue
         one = x.index_fill(0, members, 1.0)
-        value, slope = step(one)
-        own = slope[members][:, members]
-        if bool((value[members] >= 1 - 1e-12).all()) and spectral_radius(own) <= 1 + CRITICAL:
+        value, slope = step(one, members)
+        if bool((value >= 1 - 1e-12).all()) and spectral_radius(slope) <= 1 + CRITICAL:
             x = one
             continue
         identity = torch.eye(len(members), dtype=torch.float64, device=x.device)
         for _ in range(200):
-            value, slope = step(x)
-            change = torch.linalg.solve(identity - slope[members][:, members], (value - x)[members]).clamp(min=0)
+            value, slope = step(x, members)
+            change = torch.linalg.solve(identity - slope, value - x[members]).clamp(min=0)
             x = x.index_add(0, members, change)
             if bool((change <= 4e-16 * x[members]).all()):
                 break

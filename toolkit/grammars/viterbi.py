@@ -136,10 +136,10 @@ def _best_chains(tables: Tables, null: Tensor) -> tuple[Tensor, Tensor, list[Ste
     chains = torch.full((n, n), -torch.inf, dtype=torch.float64)
     first = torch.full((n, n), -1, dtype=torch.int64)
     for index, (above, below, value) in enumerate(zip(upper.tolist(), lower.tolist(), logs.tolist(), strict=True)):
-        if value > chains[above, below]:
+        if value > -torch.inf and value > chains[above, below]:
             chains[above, below], first[above, below] = value, index
     chains.fill_diagonal_(0.0)
-    for via in lower.unique().tolist():
+    for via in sorted(set(lower[logs > -torch.inf].tolist()) & set(upper.tolist())):
         longer = chains[:, via, None] + chains[via]
         better = longer > chains
         chains = torch.where(better, longer, chains)
