@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
@@ -113,13 +114,15 @@ def as_documents(operation: str, sentences: Any, device: torch.device | str | No
     """
     if isinstance(sentences, Documents):
         return sentences if device is None else sentences.to(device)
+    if isinstance(sentences, np.ndarray):
+        sentences = torch.as_tensor(sentences)
     if isinstance(sentences, Tensor):
         return _from_rows(operation, sentences[None] if sentences.ndim == 1 else sentences, device)
     if not isinstance(sentences, Sequence) or isinstance(sentences, str):
         reject(operation, "sentences", "tokens as integers", type(sentences).__name__, kind=TypeError)
-    if not sentences or isinstance(sentences[0], int):
+    if not sentences or isinstance(sentences[0], int | np.integer):
         sentences = [sentences] if sentences else []
-    rows = [_integers(operation, torch.as_tensor(sentence)) for sentence in sentences]
+    rows = [_integers(operation, torch.as_tensor(np.asarray(s) if _of_numpy(s) else s)) for s in sentences]
     for row in rows:
         require(row.ndim == 1, operation, "sentences", "a sequence of tokens each", f"shape {list(row.shape)}")
         require(not len(row) or int(row.min()) >= 0, operation, "sentences", "tokens >= 0", row.tolist()[:20])
@@ -138,6 +141,10 @@ def _from_rows(operation: str, rows: Tensor, device: torch.device | str | None) 
     require(not starts_again, operation, "sentences", "-1 only behind the end of a sentence", "a token behind a -1")
     zero = torch.zeros(1, dtype=torch.int64, device=rows.device)
     return Documents(rows[inside], torch.cat([zero, inside.sum(1).cumsum(0)]))
+
+
+def _of_numpy(sentence: Any) -> bool:
+    return isinstance(sentence, Sequence) and len(sentence) > 0 and isinstance(sentence[0], np.integer)
 
 
 def _integers(operation: str, given: Tensor) -> Tensor:

@@ -5,10 +5,8 @@ all values of the metadata, and from them follow the posterior over metadata and
 is, with any of the upper levels' choices known.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -57,7 +55,7 @@ def infer(
         reject("infer", "dtype", "torch.float64 or torch.float32", dtype, kind=TypeError)
     if chunk_size is not None:
         require(chunk_size >= 1, "infer", "chunk_size", ">= 1", chunk_size)
-    documents = as_documents("infer", _without_numpy(sentences), None if device is None else resolve_device(device))
+    documents = as_documents("infer", sentences, None if device is None else resolve_device(device))
     grammars = _chosen_grammars(family, metadata)
     rows = tuple(map(tuple, grammars.tolist()))
     place = documents.values.device
@@ -88,12 +86,3 @@ def _chosen_grammars(family: GrammarFamily, metadata: Any) -> Int[Tensor, "gramm
     different = len(rows.unique(dim=0)) == len(rows) >= 1 if len(rows) else False
     require(different, "infer", "metadata", "different grammars, at least one", rows.tolist()[:10])
     return rows
-
-
-def _without_numpy(sentences: Any) -> Any:
-    """Return arrays as tensors, and Python's integers for NumPy's."""
-    if isinstance(sentences, np.ndarray):
-        return torch.as_tensor(sentences)
-    if isinstance(sentences, Sequence) and len(sentences) and isinstance(sentences[0], np.integer):
-        return [int(token) for token in sentences]
-    return sentences
