@@ -12,7 +12,7 @@ from torch import Tensor
 from toolkit.core.errors import require
 from toolkit.explorers.example_families import DEEP, TOY, example_family
 from toolkit.grammars.documents import Documents
-from toolkit.grammars.enumeration import enumerate_sentences
+from toolkit.grammars.enumeration import Enumeration, enumerate_sentences
 from toolkit.grammars.families import GrammarFamily
 from toolkit.grammars.inference import infer
 
@@ -83,7 +83,23 @@ def level_knowledge(name: str = TOY) -> LevelKnowledge:
 
 
 def _counted(name: str, family: GrammarFamily) -> LevelKnowledge:
-    every = enumerate_sentences(family)
+    share, columns = prefix_beliefs(enumerate_sentences(family), family)
+    return _made(name, family, share, columns, 0, 0.0)
+
+
+def prefix_beliefs(
+    every: Enumeration, family: GrammarFamily
+) -> tuple[Float[Tensor, " places"], Float[Tensor, "places quantities"]]:
+    """Return what is known after so many tokens, on average over the documents that are so long.
+
+    Args:
+        every: all sentences of the family.
+        family: of grammars.
+
+    Returns:
+        The share of documents that are so long; and for each level how often its best guess is right, then for each
+        level what is open of it (nats), then the probability of the right metadata, and what is open of them (nats).
+    """
     joint = (every.log_prob + family.metadata_log_prob).exp()
     rows, lengths = every.documents.padded(), every.documents.lengths
     # Sentences stand in the order of their tokens: those that begin alike stand together.
@@ -98,10 +114,9 @@ def _counted(name: str, family: GrammarFamily) -> LevelKnowledge:
         mass = joint.new_zeros(int(prefix[-1]) + 1, joint.shape[1]).index_add_(
             0, prefix[long_enough], joint[long_enough]
         )
-        share = float(mass.sum())
-        shares.append(share)
-        columns.append(torch.stack([(part * mass.sum(1)).sum() / share for part in _beliefs(mass, family)]))
-    return _made(name, family, torch.tensor(shares, dtype=torch.float64), torch.stack(columns), 0, 0.0)
+        shares.append(float(mass.sum()))
+        columns.append(torch.stack([(part * mass.sum(1)).sum() / shares[-1] for part in _beliefs(mass, family)]))
+    return torch.tensor(shares, dtype=torch.float64), torch.stack(columns)
 
 
 def _sampled(name: str, family: GrammarFamily, n: int) -> LevelKnowledge:
