@@ -57,6 +57,13 @@ def test_two_latents_have_the_closed_forms(correlation):
     assert gaussian_wasserstein_correlation(covariance) == pytest.approx(distance, abs=1e-12)
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e-12, 1e200, 1e300])
+def test_the_wasserstein_distance_is_in_the_covariances_unit(unit):
+    covariance = torch.tensor([[2.0, 0.6], [0.6, 1.0]], dtype=torch.float64)
+    expected = gaussian_wasserstein_correlation(covariance)
+    assert gaussian_wasserstein_correlation(covariance * unit) == pytest.approx(expected * unit, rel=1e-9)
+
+
 def test_total_correlation_does_not_depend_on_units_nor_on_a_constant_latent():
     covariance = random_covariance(4)
     unit = torch.tensor([1e-9, 1.0, 1e9, 3.0], dtype=torch.float64)

@@ -128,10 +128,14 @@ def gaussian_wasserstein_correlation(
         ValueError: not a square matrix of finite numbers, or groups that do not add up to its columns.
     """
     apart = _marginals("gaussian_wasserstein_correlation", covariance, groups)
-    spectrum, vectors = torch.linalg.eigh(apart)
+    # In units of the largest number: products of huge ones would overflow, of tiny ones vanish.
+    unit = float(apart.abs().max()) if apart.numel() else 0.0
+    if unit == 0:
+        return 0.0
+    spectrum, vectors = torch.linalg.eigh(apart / unit)
     root = vectors * spectrum.clamp(min=0).sqrt() @ vectors.T
-    middle = torch.linalg.eigvalsh(root @ covariance.double() @ root)
-    return max(0.0, 2 * float(apart.diagonal().sum() - middle.clamp(min=0).sqrt().sum()))
+    middle = torch.linalg.eigvalsh(root @ (covariance.double() / unit) @ root)
+    return max(0.0, 2 * unit * float(apart.diagonal().div(unit).sum() - middle.clamp(min=0).sqrt().sum()))
 
 
 def mutual_information_between_latents(points: PointCodes, *, n_bins: int = 20) -> float:
