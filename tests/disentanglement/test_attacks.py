@@ -1,5 +1,6 @@
 """Attacks against Gaussians with a full covariance matrix, quadrature, and what must not depend on the attack."""
 
+import inspect
 import math
 
 import numpy as np
@@ -322,3 +323,12 @@ def test_a_matrix_in_single_precision_is_made_orthogonal():
     torch.testing.assert_close(turn @ turn.T, torch.eye(5).double(), rtol=0, atol=1e-14)
     assert isinstance(Redundancy(1.0)(codes), EntangledCodes)
     assert "10 latents for 5" in repr(Redundancy(1.0)(codes))
+
+
+@pytest.mark.parametrize("attack", [Redundancy(1.0), MaskedCopy(1.0), Synergy(1.0), Mixing(0.5), NoisedCopy(0, 1.0)])
+def test_only_gaussian_codes_can_be_attacked(attack):
+    codes = synthetic_codes((2, 3), device="cpu")
+    unhooked = inspect.unwrap(type(attack).__call__)  # as outside these tests, where nobody looks at annotations
+    for other in (codes.sample(generator=torch.Generator().manual_seed(0)), attack(codes)):
+        with pytest.raises(TypeError, match=f"{type(attack).__name__}: bad argument 'codes'"):
+            unhooked(attack, other)

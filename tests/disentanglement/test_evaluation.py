@@ -1,5 +1,6 @@
 """One call for every metric: what is accepted, what is skipped and why, and that the numbers are the metrics' own."""
 
+import inspect
 import json
 import math
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from toolkit.disentanglement import evaluation
 from toolkit.disentanglement.attacks import Redundancy
 from toolkit.disentanglement.bounds import profile
 from toolkit.disentanglement.codes import GaussianCodes, PointCodes, Posterior, synthetic_codes
@@ -259,6 +261,13 @@ def test_bad_input_is_one_clear_error(codes):
         evaluate(np.array([["a", "b"]]), codes.factors[:1])
     with pytest.raises(ValueError, match="one row an image"):
         evaluate(mean[:0], codes.factors[:0])
+    # As outside these tests, where nobody looks at annotations.
+    unhooked = inspect.unwrap(evaluate)
+    for option in ({"n_points": 2.5}, {"n_samples": 300.0}, {"n_resamples": "9"}):
+        with pytest.raises(TypeError, match=r"bad argument .*\n.*an integer"):
+            unhooked(codes, **option)
+    with pytest.raises(TypeError, match="a name or several"):
+        inspect.unwrap(evaluation._chosen)(None)
 
 
 def test_few_points_skip_what_needs_more(codes):

@@ -133,6 +133,7 @@ def test_unknown_models_are_refused(name):
         {"alphas": ()},
         {"alphas": (1.0, 1.0)},
         {"alphas": (-1.0,)},
+        {"alphas": (1e40,)},
         {"alphas": (math.nan,)},
         {"files": "yes"},
         {"seeds": (1, 1)},

@@ -29,7 +29,9 @@ from toolkit.disentanglement.sources import (
     clean_sources,
 )
 
-_SMALLEST, _LARGEST = 1e-30, 1e30
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Strengths that an attack can have, beside 0."""
+
 _ORTHOGONAL = 1e-5
 
 
@@ -63,6 +65,7 @@ class Redundancy:
         Raises:
             ValueError: the matrix does not fit the code.
         """
+        _check_codes(self, codes)
         turn, one = _turn(self, self.matrix, codes), _identity(codes)
 
         def table(draws: Draws, noise: Tensor) -> SourceTable:
@@ -103,6 +106,7 @@ class MaskedCopy:
 
     def __call__(self, codes: GaussianCodes) -> EntangledCodes:
         """Return the attacked code: the old latents, the copies, the masks, the categorical latents."""
+        _check_codes(self, codes)
         one = _identity(codes)
 
         def table(draws: Draws, noise: Tensor) -> SourceTable:
@@ -149,6 +153,7 @@ class Synergy:
         Raises:
             ValueError: the matrix does not fit the code.
         """
+        _check_codes(self, codes)
         turn, one = _turn(self, self.matrix, codes), _identity(codes)
 
         def table(draws: Draws, noise: Tensor) -> SourceTable:
@@ -189,6 +194,7 @@ class Mixing:
 
     def __call__(self, codes: GaussianCodes) -> EntangledCodes:
         """Return the attacked code: the mixed latents, then the categorical ones."""
+        _check_codes(self, codes)
         one = _identity(codes)
         matrix = (1 - self.alpha) * one + self.alpha
 
@@ -241,6 +247,7 @@ class NoisedCopy:
         Raises:
             ValueError: there is no such real latent.
         """
+        _check_codes(self, codes)
         require(self.index < codes.n_real, "NoisedCopy", "index", f"one of {codes.n_real} real latents", self.index)
         one, copied = _identity(codes), self.index
 
@@ -285,6 +292,12 @@ def _categorical(codes: GaussianCodes) -> tuple[int, ...]:
     return tuple(range(codes.n_real, codes.n_latents))
 
 
+def _check_codes(attack: object, codes: object) -> None:
+    if not isinstance(codes, GaussianCodes):
+        expected = "GaussianCodes: the effect on others is not known exactly"
+        reject(type(attack).__name__, "codes", expected, type(codes).__name__, kind=TypeError)
+
+
 def _identity(codes: GaussianCodes) -> Float64[Tensor, "real real"]:
     return torch.eye(codes.n_real, dtype=torch.float64, device=codes.mean.device)
 
@@ -299,8 +312,8 @@ def _check_strength(attack: object, argument: str, given: object) -> None:
     if isinstance(given, bool) or not isinstance(given, Real):
         reject(operation, argument, "a number", repr(given), kind=TypeError)
     strength = float(given)
-    fits = strength == 0 or _SMALLEST <= strength <= _LARGEST
-    require(fits, operation, argument, f"0, or from {_SMALLEST} to {_LARGEST}", strength)
+    fits = strength == 0 or SMALLEST <= strength <= LARGEST
+    require(fits, operation, argument, f"0, or from {SMALLEST} to {LARGEST}", strength)
     object.__setattr__(attack, argument, strength)
 
 

@@ -135,7 +135,7 @@ def evaluate(
     Raises:
         ValueError: unknown names or options; no factor that varies; codes or factors that are refused; with
             ``metrics`` by name, one that these codes do not allow.
-        TypeError: factors that are no integers.
+        TypeError: factors or numbers that are no integers, or metrics that are no names.
     """
     operation = "evaluate"
     for argument, given, choices in (
@@ -145,9 +145,11 @@ def evaluate(
         ("incomplete", incomplete, ("refuse", "allow")),
     ):
         require(given in choices, operation, argument, " or ".join(map(repr, choices)), repr(given))
-    for argument, number in (("n_points", n_points), ("n_samples", n_samples)):
-        require(number >= 2, operation, argument, "2 or more", number)
-    require(n_resamples == 0 or n_resamples >= 2, operation, "n_resamples", "0, or 2 or more", n_resamples)
+    for argument, number in (("n_points", n_points), ("n_samples", n_samples), ("n_resamples", n_resamples)):
+        if isinstance(number, bool) or not isinstance(number, int):
+            reject(operation, argument, "an integer", repr(number), kind=TypeError)
+        fits = number >= 2 or (number == 0 and argument == "n_resamples")
+        require(fits, operation, argument, "0, or 2 or more" if argument == "n_resamples" else "2 or more", number)
     chosen = _chosen(metrics)
     generator = resolve_generator(generator)
     families = list(dict.fromkeys(metric.family for metric in METRICS.values()))
@@ -204,6 +206,8 @@ def evaluate(
 def _chosen(metrics: str | Iterable[str]) -> list[Metric]:
     if metrics == "all":
         return list(METRICS.values())
+    if not isinstance(metrics, Iterable):
+        reject("evaluate", "metrics", "'all', a name or several", repr(metrics), kind=TypeError)
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     known = {*METRICS, *(metric.family for metric in METRICS.values())}
     unknown = [name for name in names if name not in known]

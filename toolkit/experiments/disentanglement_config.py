@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 
 from toolkit.core.errors import require
+from toolkit.disentanglement.attacks import LARGEST, SMALLEST
 from toolkit.experiments.disentanglement_data import DATA, Images, check_grid, load_images
 from toolkit.experiments.disentanglement_models import (
     SYNTHETIC,
@@ -143,8 +144,9 @@ class DisentanglementConfig(StudyConfig):
         numbers = all(part.isascii() and part.isdigit() and int(part) >= 1 for part in self.hidden.split("-"))
         require(numbers, name, "hidden", 'units of each layer, "256-256"', repr(self.hidden))
         alphas = tuple(float(alpha) for alpha in self.alphas)
-        fine = 0 < len(alphas) == len(set(alphas)) and all(0 <= alpha < float("inf") for alpha in alphas)
-        require(fine, name, "alphas", "numbers >= 0, each once", self.alphas)
+        possible = all(alpha == 0 or SMALLEST <= alpha <= LARGEST for alpha in alphas)
+        expected = f"0 and numbers from {SMALLEST} to {LARGEST}, each once"
+        require(possible and 0 < len(alphas) == len(set(alphas)), name, "alphas", expected, self.alphas)
         object.__setattr__(self, "alphas", alphas)
 
     @property
