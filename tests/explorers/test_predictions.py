@@ -17,6 +17,9 @@ from toolkit.explorers.first_training import train
 from toolkit.explorers.hash_runs import ITQ, PLAIN, hash_runs
 from toolkit.explorers.sbn_runs import find_run
 from toolkit.explorers.tape_designs import recorded_study, recorded_timings
+from toolkit.grammars.enumeration import enumerate_sentences
+from toolkit.grammars.inference import infer
+from toolkit.grammars.named import toy_family
 from toolkit.imsat import mutual_information
 
 
@@ -126,3 +129,20 @@ def test_disentanglement_says_what_a_new_latent_and_the_runner_up_know():
     share, lost = (int(number) for number in re.findall(r"(\d+) %", question.question))
     # MIG's runner-up is a new latent, and the best latent is an old one: what MIG loses is what the new one knows.
     assert 15 < lost <= share < 30
+
+
+def test_grammars_is_right_by_exact_inference_on_every_sentence():
+    question = predictions.grammars()
+    assert question.answer == "the bottom level's coin"
+    family = toy_family()
+    assert f"{float(family.expected_length()):.0f} letters on average" in question.question
+    every = enumerate_sentences(family)
+    beginnings = {tuple(every.documents[index][:4].tolist()) for index in range(len(every))}
+    found = infer(family, [list(beginning) for beginning in sorted(beginnings)])
+    # How probable a beginning is: the mean over grammars, which are equally frequent.
+    weights = found.prefix_log_prob[:, 4].exp().mean(1)
+    assert float(weights.sum()) == pytest.approx(1)
+    right = [100 * float((level[:, 4].amax(-1) * weights).sum()) for level in found.level_posterior()]
+    assert right[2] == pytest.approx(100) and max(right[:2]) < 65
+    said = [float(number) for number in re.findall(r"(\d+) %", question.explanation)]
+    assert said == pytest.approx(right, abs=0.51)

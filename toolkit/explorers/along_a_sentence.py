@@ -216,7 +216,8 @@ def _draw_beliefs(picture: Svg, found: Reading, top: float) -> None:
 
 
 def _share(p: float) -> str:
-    return "0" if p == 0 else "1" if p > CERTAIN else f"{p:.2f}" if p >= 0.005 else "< 0.01"
+    # A shade more than it is: the last bit must not decide how a half is rounded.
+    return "0" if p == 0 else "1" if p > CERTAIN else f"{p + 1e-9:.2f}" if p >= 0.005 else "< 0.01"
 
 
 def _when(found: Reading) -> str:

@@ -181,3 +181,28 @@ def disentanglement() -> Prediction:
         explanation=f"It falls from {before.unibound:.2f} to {after.unibound:.2f}. A new latent says little; all of "
         "them together give the old ones back, but for a little noise.",
     )
+
+
+def grammars() -> Prediction:
+    """Ask which level's rules the first tokens give away, for ``11_grammars``."""
+    from toolkit.explorers.level_knowledge import level_knowledge
+
+    found = level_knowledge()
+    tokens = 4
+    # A shade more than it is: the last bit must not decide how a half is rounded.
+    right = [100 * share + 1e-9 for share in found.accuracy[tokens].tolist()]
+    top, middle, bottom = "the top level's coin", "the middle level's coin", "the bottom level's coin"
+    levels = (top, middle, bottom)
+    certain = [name for name, share in zip(levels, right, strict=True) if share > 100 - 1e-6]
+    known = certain[0] if len(certain) == 1 else "all three" if certain else "none of them"
+    return predict(
+        "One symbol is rewritten into two or three, each of these again, and each of these into letters: "
+        f"{float(found.family.expected_length()):.0f} letters on average. At each of the three levels a coin has "
+        "chosen between two sets of rules, once for the whole document. You know all the rules and read the first "
+        f"{tokens} letters. Which coin do you then know for certain?",
+        [top, middle, bottom, "all three", "none of them"],
+        answer=known,
+        explanation=f"The best guess of the top level's coin is right in {right[0]:.0f} % of documents, of the middle "
+        f"level's in {right[1]:.0f} %, of the bottom level's in {right[2]:.0f} %. Its rules are used again and again, "
+        "and write the letters themselves.",
+    )

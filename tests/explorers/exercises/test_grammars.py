@@ -151,7 +151,7 @@ def test_a_top_level_that_shows_first():
         ("00//11;0x!", "stopped with"),
         ("", "stopped with"),
         (5, "a text"),
-        ("012//120;" + "/".join(["01|10|11|00"] * 3) + ";" + "/".join(["01|10|11|00"] * 2) + "//00/11", "sentences"),
+        ("00//11;" + "000|011|101|110/111|100|010|001;" * 3 + "00/01//10/11", "sentences"),
     ],
 )
 def test_slips_of_top_shows_first(text, words):
