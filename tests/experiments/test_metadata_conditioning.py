@@ -18,6 +18,7 @@ from toolkit.experiments.metadata_conditioning_optimum import find_optimum, held
 from toolkit.experiments.records import load_records
 from toolkit.experiments.registry import find_study
 from toolkit.experiments.study import StudyInterrupted
+from toolkit.grammars.accuracy import exact_attainable_accuracy
 from toolkit.grammars.metrics import by_position, divergences, losses_by_position
 from toolkit.grammars.models import Decoder, DecoderConfig
 from toolkit.grammars.named import toy_family
@@ -136,6 +137,13 @@ def test_the_optimum_is_that_of_the_family():
     assert optimum.lengths(None)[:3] == (0, 1, 2) and optimum.lengths((3, 999)) == (3,)
 
 
+def test_what_can_be_attained_is_estimated_where_sentences_are_too_many():
+    found = find_optimum("1-3-3-3-9:K=2-1-1-2:seed=1", 40, "cpu").attainable((0, 8))
+    assert not found.exact and found.n == (40, 40)
+    assert 0 < found.sampler[0] <= 1 and found.sampler_error[1] > 0
+    assert find_optimum("toy", 30, "cpu").attainable((0,)).exact
+
+
 def test_held_out_sentences_differ_by_purpose_only():
     family = toy_family()
     first, second = held_out(family, 20, "documents", "cpu"), held_out(family, 20, "probes", "cpu")
@@ -154,6 +162,7 @@ def test_a_single_grammar_has_nothing_to_reveal():
 
 def test_a_record_holds_what_a_lesson_needs(records):
     assert tuple(records) == tuple(sorted(ARMS, key=list(records).index)) and set(records) == set(ARMS)
+    exact = exact_attainable_accuracy(toy_family(), (0, 2, 12))
     for name, record in records.items():
         assert record.seeds == (0, 1)
         for result in record.results:
@@ -166,7 +175,9 @@ def test_a_record_holds_what_a_lesson_needs(records):
             prompts = tables["prompts"]
             assert prompts["prompt length"] == [0, 2, 12] and prompts["n"] == [6, 6, 6]
             assert all(0 <= value <= 1 for score in ("acc_any", "acc_true", "unfinished") for value in prompts[score])
-            assert prompts["attainable by a sampler"][0] < prompts["attainable by a sampler"][2] <= 1
+            assert prompts["attainable by a sampler"] == pytest.approx(exact.sampler, abs=1e-4)
+            assert prompts["attainable at best"] == pytest.approx(exact.best, abs=1e-4)
+            assert prompts["attainable, exact"] == [True] * 3
             assert len(tables["probes"]["accuracy"]) == 3 * 2 * 3  # levels, layers (embeddings too), positions
             assert tables["optimum"]["loss, 3 known"][-1] >= 0
             assert tables["trained"]["D_M"] == [int(name[-1]) if name.startswith("D_M") else 0]

@@ -60,7 +60,8 @@ def evaluate(model: Decoder, arm: Arm, config: MetadataConditioningConfig, seed:
     Returns:
         As metrics losses, divergences from the optimum with and without metadata, over all positions, short prompts and
         long ones (see :class:`Optimum`), and accuracies. As tables ``positions``, ``optimum``, ``prompts``, ``probes``
-        and, for a model that has seen metadata, ``beliefs``, ``reliability`` and ``decomposition``.
+        and, for a model that has seen metadata, ``beliefs``, ``reliability`` and ``decomposition``. In ``prompts``,
+        "attainable at best" is a lower bound of it where "attainable, exact" is false.
     """
     device = resolve_device(like=model)
     optimum = find_optimum(arm.family_name, config.n_documents, str(device))
@@ -139,7 +140,8 @@ def _prompts(
                 if chosen:
                     metrics[f"{score}{words}, {part} prompts"] = sum(chosen) / len(chosen)
     bound = optimum.attainable(lengths)
-    table |= {"attainable by a sampler": _plain(bound.sampler), "attainable at least": _plain(bound.best)}
+    table |= {"attainable by a sampler": _plain(bound.sampler), "attainable at best": _plain(bound.best)}
+    table["attainable, exact"] = [bound.exact] * len(lengths)
     return metrics, table
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from toolkit.core.devices import resolve_generator
 from toolkit.experiments.metadata_conditioning_families import find_family
-from toolkit.grammars.accuracy import Attainable, attainable_accuracy
+from toolkit.grammars.accuracy import Attainable, attainable_accuracy, exact_attainable_accuracy
 from toolkit.grammars.documents import Documents, as_documents
 from toolkit.grammars.families import GrammarFamily
 from toolkit.grammars.inference import Inference, infer
@@ -21,6 +21,7 @@ _GRID = (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 64, 80, 96, 12
 _NUMBERS = 2**24  # of next-token tables held at once
 _REVEALED = (0.5, 0.95)
 _REACH = 0.1
+_ENUMERATED = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +91,17 @@ class Optimum:
         return tuple(length for length in _GRID if length <= far)
 
     def attainable(self, lengths: tuple[int, ...]) -> Attainable:
-        """Return what grammatical accuracy can be."""
-        return attainable_accuracy(self.posterior, self.member, self.documents, lengths)
+        """Return what grammatical accuracy can be: exactly for a small family, else from the held-out sentences."""
+        exact = _exactly_attainable(self.family, lengths)
+        return exact or attainable_accuracy(self.posterior, self.member, self.documents, lengths)
+
+
+@lru_cache(maxsize=4)
+def _exactly_attainable(family: GrammarFamily, lengths: tuple[int, ...]) -> Attainable | None:
+    try:
+        return exact_attainable_accuracy(family, lengths, most=_ENUMERATED)
+    except ValueError:  # too many sentences to write down
+        return None
 
 
 @lru_cache(maxsize=2)
