@@ -21,8 +21,8 @@ from toolkit.lessons import View, controls, style
 
 N_DRAWN, SHOWN, MOST_TOKENS = 400, 8, 500
 """Sentences drawn, how many of them are shown, and after how many tokens one is given up."""
-_LONGEST_PARSED, _LONGEST_WEIGHED, _WEIGHED = 40, 80, 100
-_MOST_LETTERS, _MOST_SYMBOLS, _MOST_STEPS = 6000, 400, 2000
+_LONGEST_PARSED, _LONGEST_WEIGHED, _WEIGHED = 40, 80, 30
+_MOST_LETTERS, _MOST_SYMBOLS, _MOST_STEPS = 6000, 400, 1000
 
 
 class NotAGrammar(ValueError):
