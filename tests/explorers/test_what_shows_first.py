@@ -104,7 +104,7 @@ def test_rules_are_counted_from_trees():
 def test_the_view_opens_on_a_known_bottom_and_an_open_top():
     view = explore_what_shows_first()
     assert view.error is None
-    assert "After 4 tokens the bottom level is guessed in 100 %, the top level in 63 %" in view.drawn.svg.to_string()
+    assert "4 tokens read: bottom level guessed right in 100 %, top level in 63 %" in view.drawn.svg.to_string()
     assert "j₂ after 4 tokens" in view.text and "Exact, over all documents." in view.text
 
 
@@ -144,7 +144,7 @@ def test_both_measures_at_every_end():
 
 def test_words_for_few_tokens_and_plain_values():
     found = compute(TOY, OPEN, 1)
-    assert "after 1 token." in describe(found) and "After 1 token 0.64 nats" in draw(found).to_string()
+    assert "after 1 token." in describe(found) and "1 token read: 0.64 nats" in draw(found).to_string()
     plain = found.to_dict()["knowledge"]
     assert plain["share"][0] == pytest.approx(1) and len(plain["accuracy"][0]) == 3
     assert torch.tensor(plain["entropy"]).shape == found.knowledge.entropy.shape

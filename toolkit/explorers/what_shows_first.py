@@ -157,10 +157,10 @@ def _value(found: Shown, level: int) -> str:
 
 def _finding(found: Shown) -> str:
     last = found.knowledge.family.depth - 1
-    tokens = f"{found.place} token{'s' * (found.place != 1)}"
+    read = f"{found.place} token{'s' * (found.place != 1)} read"
     if found.measure == OPEN:
-        return f"After {tokens} {_value(found, last)} are open of the bottom level, {_value(found, 0)} of the top"
-    return f"After {tokens} the bottom level is guessed in {_value(found, last)}, the top level in {_value(found, 0)}"
+        return f"{read}: {_value(found, last)} are open of the bottom level, {_value(found, 0)} of the top level"
+    return f"{read}: bottom level guessed right in {_value(found, last)}, top level in {_value(found, 0)}"
 
 
 def describe(found: Shown) -> str:
