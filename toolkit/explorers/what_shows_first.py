@@ -159,7 +159,7 @@ def _finding(found: Shown) -> str:
     last = found.knowledge.family.depth - 1
     read = f"{found.place} token{'s' * (found.place != 1)} read"
     if found.measure == OPEN:
-        return f"{read}: {_value(found, last)} are open of the bottom level, {_value(found, 0)} of the top level"
+        return f"{read}: {_value(found, last)} open of the bottom level, {_value(found, 0)} of the top level"
     return f"{read}: bottom level guessed right in {_value(found, last)}, top level in {_value(found, 0)}"
 
 
