@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from toolkit.grammars.enumeration import enumerate_sentences
+from toolkit.grammars.enumeration import enumerate_sentences, sentence_entropy
 from toolkit.grammars.families import GrammarFamily
+from toolkit.grammars.named import toy_family
 from toolkit.grammars.text import from_text
 
 TOY = "20|011//210|10;120|10/02|12/20|020//101|02/021|220/121|201;21|201/012|02/112|10//222|200/00|12/211|22"
@@ -58,3 +59,31 @@ def test_large_families_are_refused_before_memory_ends():
     deep = from_text(";".join(["01|10", *["01|10|011/10|11|110"] * 8]))
     with pytest.raises(ValueError, match="enumerate_sentences"):
         enumerate_sentences(deep, most=50_000)
+
+
+def test_what_the_best_reader_loses_when_levels_are_told():
+    family = toy_family()
+    everything = enumerate_sentences(family)
+    expected = (8.8566986794, 8.1983760028, 7.5163147392, 6.8231675586)
+    assert [sentence_entropy(everything, family, m) for m in range(4)] == pytest.approx(expected, abs=1e-9)
+
+
+def test_entropy_under_unequal_choices_equals_a_loop():
+    family = GrammarFamily(
+        (1, 2, 2),
+        [[[[(0, 1), (1,)]], [[(1, 0)]]], [[[(0,), (1, 1)], [(1,)]], [[(1,)], [(0, 0)]]]],
+        choice_probs=[[0.3, 0.7], [1.0, 0.0]],
+    )
+    everything = enumerate_sentences(family)
+    for known in range(3):
+        total = 0.0
+        for row in everything.log_prob.tolist():
+            weights = [math.exp(v) * w for v, w in zip(row, family.metadata_log_prob.exp().tolist(), strict=True)]
+            for value in {tuple(j[:known]) for j in family.all_metadata.tolist()}:
+                here = [
+                    w for w, j in zip(weights, family.all_metadata.tolist(), strict=True) if tuple(j[:known]) == value
+                ]
+                prior = math.prod(family.choice_probs[level][choice] for level, choice in enumerate(value))
+                if sum(here) > 0:
+                    total -= sum(here) * math.log(sum(here) / prior)
+        assert sentence_entropy(everything, family, known) == pytest.approx(total, abs=1e-12)

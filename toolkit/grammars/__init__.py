@@ -26,7 +26,7 @@ from toolkit.grammars.conditioning import Conditioning, Sequences, Vocabulary, c
 from toolkit.grammars.decoding import Generated, complete
 from toolkit.grammars.decomposition import Decomposition, decompose
 from toolkit.grammars.documents import Documents, LevelNodes, as_documents
-from toolkit.grammars.enumeration import Enumeration, enumerate_sentences
+from toolkit.grammars.enumeration import Enumeration, enumerate_sentences, sentence_entropy
 from toolkit.grammars.families import GrammarFamily, LevelledGrammar
 from toolkit.grammars.grammar import PCFG
 from toolkit.grammars.inference import infer
@@ -93,6 +93,7 @@ __all__ = [
     "probe",
     "prompts",
     "ratio_by_position",
+    "sentence_entropy",
     "sequences",
     "temper",
     "toy_family",

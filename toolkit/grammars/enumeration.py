@@ -12,6 +12,7 @@ from torch import Tensor
 from toolkit.core.errors import require
 from toolkit.grammars.documents import Documents, as_documents
 from toolkit.grammars.families import GrammarFamily
+from toolkit.grammars.posteriors import group_log_prior, n_groups
 
 _Sentence = tuple[int, ...]
 
@@ -75,6 +76,26 @@ def enumerate_sentences(family: GrammarFamily, *, most: int = 200_000) -> Enumer
     )
     probability = (log_prob + family.metadata_log_prob).logsumexp(1).exp()
     return Enumeration(as_documents("enumerate_sentences", sentences), log_prob, probability)
+
+
+def sentence_entropy(everything: Enumeration, family: GrammarFamily, known_levels: int = 0) -> float:
+    """Return H(x | j_0, …, j_{m−1}): what the best reader loses on a document, told the first levels' choices.
+
+    Args:
+        everything: all sentences of the family.
+        family: whose sentences they are.
+        known_levels: how many choices are told, m; at 0 it is the entropy of documents.
+
+    Returns:
+        Nats a document, on average over documents.
+
+    Raises:
+        ValueError: there are not so many levels.
+    """
+    together = everything.log_prob + family.metadata_log_prob
+    together = together.unflatten(-1, (n_groups(family, known_levels), -1)).logsumexp(-1)
+    given = (together - group_log_prior(family, known_levels)).masked_fill(together == -math.inf, 0.0)
+    return -float((together.exp() * given).sum())
 
 
 def _sentences(alternatives: Any, probs: Any, parts: list[dict[_Sentence, float]], most: int) -> dict[_Sentence, float]:
