@@ -52,6 +52,7 @@ class GrammarControl(widgets.VBox):
             style={"description_width": "initial"},
         )
         use = controls.button("Use this grammar", lambda: None, tooltip="Leaving the field is enough")
+        use.layout.align_self = "flex-start"
         super().__init__([self.presets, self.field, use], layout=widgets.Layout(width="100%"), value=GRAMMARS[name])
         self.presets.observe(self._load, "value")
         self.field.observe(self._edit, "value")

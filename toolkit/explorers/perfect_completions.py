@@ -225,7 +225,7 @@ def describe(found: Completed) -> str:
     own = sum(one.own for one in found.completions)
     begin = f"{found.n_sentences:,} sentences begin" if found.n_sentences > 1 else "1 sentence begins"
     return (
-        f"Document {found.document} of {found.name}, metadata {metadata_words(found.metadata)}, cut after "
+        f"{found.name}; document {found.document}, metadata {metadata_words(found.metadata)}, cut after "
         f"{_tokens(found.length)} ({prompt}). {begin} like this. Every completion is a sentence of some grammar, of "
         f"its own with probability {found.chance + 1e-11:.3f}: {own} of the {N_SHOWN} drawn here. "
         f"Completion {found.number}: {rest}."

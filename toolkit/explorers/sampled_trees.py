@@ -171,7 +171,7 @@ def describe(found: Drawn) -> str:
     metadata = f"metadata {metadata_words(found.metadata)}, " if found.family.n_grammars > 1 else ""
     log_prob = f"{found.tree.log_prob:.2f}".replace("-", "−")
     return (
-        f"Document {found.seed} of {found.name}, {metadata}{len(leaves)} tokens: {sentence}. "
+        f"{found.name}; document {found.seed}, {metadata}{len(leaves)} tokens: {sentence}. "
         f"Rules applied, from the top level down: {', '.join(map(str, found.applied))}; the log probability of the "
         f"derivation is {log_prob} nats. In bold: the rules that it uses."
     )

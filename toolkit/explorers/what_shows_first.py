@@ -177,7 +177,7 @@ def describe(found: Shown) -> str:
     else:
         how = "Exact, over all documents."
     return (
-        f"{knowledge.name}, after {found.place} token{'s' * (found.place != 1)}. {what} {values}. "
+        f"{knowledge.name}; after {found.place} token{'s' * (found.place != 1)}. {what} {values}. "
         f"Right in 99.5 % from then on: {when}. "
         f"The right metadata of all levels have probability {float(knowledge.all_right[found.place]):.3f}, and "
         f"{float(knowledge.all_entropy[found.place]):.3f} nats are open of them. {how}"
