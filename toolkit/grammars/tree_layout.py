@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from toolkit.core import plotting
-from toolkit.core.errors import require
+from toolkit.core.errors import reject, require
 from toolkit.core.text_width import shorten, text_width
 from toolkit.grammars.trees import Tree
 
@@ -99,6 +99,8 @@ def lay_out(
     Args:
         operation: for the error.
     """
+    if not isinstance(tree, Tree):
+        reject(operation, "tree", "a Tree", type(tree).__name__, kind=TypeError)
     colours = [str(colour) for colour in level_colours]
     nodes = _nodes(tree, None if colours else by_level)
     n_tokens = sum(isinstance(node.tree, str) for node in nodes)

@@ -47,8 +47,10 @@ class Tree:
 
         Raises:
             ValueError: a probability outside [0, 1].
-            TypeError: children that are neither trees nor text.
+            TypeError: a label that is no text, children that are neither trees nor text.
         """
+        if not isinstance(label, str):
+            reject("Tree", "label", "text", type(label).__name__, kind=TypeError)
         if isinstance(children, str | Tree):
             reject("Tree", "children", "a sequence of trees and tokens", type(children).__name__, kind=TypeError)
         kept = tuple(children)
@@ -169,7 +171,10 @@ class Tree:
         Raises:
             ValueError: brackets that do not close or close too often, a node without a label, text before or behind
                 the tree.
+            TypeError: no text.
         """
+        if not isinstance(text, str):
+            reject("from_bracketed", "text", "text", type(text).__name__, kind=TypeError)
         operation, expected = "from_bracketed", "one tree like (S (A a) (B b))"
         open_nodes: list[tuple[str, list[Tree | str]]] = []
         found: Tree | None = None
