@@ -101,7 +101,7 @@ def test_command_line_has_the_commands_it_tells_of() -> None:
 
 
 def test_the_programs_run(tmp_path, capsys, monkeypatch) -> None:
-    training, estimate, clusters, attack, scores = PROGRAMS
+    training, estimate, clusters, attack, scores, documents = PROGRAMS
     assert '(3, "epoch")' in training
     monkeypatch.chdir(tmp_path)
     exec(training.replace('(3, "epoch")', '(1, "iteration")'), {})
@@ -121,6 +121,8 @@ def test_the_programs_run(tmp_path, capsys, monkeypatch) -> None:
     assert 0 <= after < before <= 1
     exec(scores, {})
     assert "UniBound" in capsys.readouterr().out
+    exec(documents, {})
+    assert "[0.5000, 0.5000, 0.5000]" in capsys.readouterr().out
 
 
 def test_every_optional_extra_is_explained() -> None:

@@ -20,6 +20,7 @@ READY = frozenset(
         "08_attacks_against_defences",
         "09_partial_information",
         "10_disentanglement",
+        "11_grammars",
     }
 )
 """The lessons that exist; the others are to come."""
