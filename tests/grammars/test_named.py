@@ -7,7 +7,7 @@ import torch
 
 from toolkit.grammars.families import LevelledGrammar
 from toolkit.grammars.inference import infer
-from toolkit.grammars.named import NAMED, cfg3b, cfg3f, named, toy_family
+from toolkit.grammars.named import NAMED, cfg3b, cfg3f, named_family, toy_family
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_the_toy_family():
 
 def test_names():
     for name, make in NAMED.items():
-        assert named(name) is make() and make().name == name
+        assert named_family(name) is make() and make().name == name
     with pytest.raises(ValueError, match="toy"):
-        named("cfg9z")
+        named_family("cfg9z")
 
 
 def test_the_sentence_that_the_public_code_prints_for_cfg3f_is_one():

@@ -5,7 +5,7 @@ from functools import cache
 
 from toolkit.core.errors import argument_error, require
 from toolkit.grammars.families import GrammarFamily
-from toolkit.grammars.named import NAMED, named
+from toolkit.grammars.named import NAMED, named_family
 from toolkit.grammars.text import from_text, random_family
 
 MOST_GRAMMARS = 256
@@ -32,7 +32,7 @@ def find_family(name: str) -> GrammarFamily:
     if ";" in name:
         family = from_text(name)
     elif name in NAMED:
-        family = named(name)
+        family = named_family(name)
     else:
         family = _from_recipe(name)
     n = family.n_grammars

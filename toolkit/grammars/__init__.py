@@ -25,6 +25,7 @@ from toolkit.grammars.calibration import Calibration, calibrate
 from toolkit.grammars.conditioning import Conditioning, Sequences, Vocabulary, condition, prompts, sequences
 from toolkit.grammars.decoding import Generated, complete
 from toolkit.grammars.decomposition import Decomposition, decompose
+from toolkit.grammars.document_trees import document_tree
 from toolkit.grammars.documents import Documents, LevelNodes, as_documents
 from toolkit.grammars.enumeration import Enumeration, enumerate_sentences, sentence_entropy
 from toolkit.grammars.families import GrammarFamily, LevelledGrammar
@@ -33,7 +34,8 @@ from toolkit.grammars.inference import infer
 from toolkit.grammars.inference_result import Inference
 from toolkit.grammars.metrics import ByPosition, kl_by_position, losses_by_position, ratio_by_position
 from toolkit.grammars.models import SIZES, Decoder, DecoderConfig
-from toolkit.grammars.named import NAMED, cfg3b, cfg3f, named, toy_family
+from toolkit.grammars.moments import GrammarChecks
+from toolkit.grammars.named import NAMED, cfg3b, cfg3f, named_family, toy_family
 from toolkit.grammars.predictions import predict, predict_all
 from toolkit.grammars.probes import Probes, probe
 from toolkit.grammars.rules import Nonterminal, Rule
@@ -41,6 +43,8 @@ from toolkit.grammars.sandbox import temper
 from toolkit.grammars.training import DecoderTraining, TrainingConfig, train_decoder
 from toolkit.grammars.tree_drawing import draw_tree, plot_tree
 from toolkit.grammars.trees import Tree
+from toolkit.grammars.viterbi import Parse
+from toolkit.grammars.work_list import Sample
 
 __all__ = [
     "NAMED",
@@ -57,6 +61,7 @@ __all__ = [
     "Documents",
     "Enumeration",
     "Generated",
+    "GrammarChecks",
     "GrammarFamily",
     "GrammaticalAccuracy",
     "Inference",
@@ -64,8 +69,10 @@ __all__ = [
     "LevelNodes",
     "LevelledGrammar",
     "Nonterminal",
+    "Parse",
     "Probes",
     "Rule",
+    "Sample",
     "Sequences",
     "TrainingConfig",
     "Tree",
@@ -78,6 +85,7 @@ __all__ = [
     "complete",
     "condition",
     "decompose",
+    "document_tree",
     "draw_tree",
     "enumerate_sentences",
     "exact_attainable_accuracy",
@@ -86,7 +94,7 @@ __all__ = [
     "judge",
     "kl_by_position",
     "losses_by_position",
-    "named",
+    "named_family",
     "plot_tree",
     "predict",
     "predict_all",

@@ -46,7 +46,7 @@ NAMED: dict[str, Callable[[], GrammarFamily]] = {"toy": toy_family, "cfg3b": cfg
 """What :func:`named` knows."""
 
 
-def named(name: str) -> GrammarFamily:
+def named_family(name: str) -> GrammarFamily:
     """Return the family of a name.
 
     Others of the cfg3 grammars are read from the files of their authors' code:
@@ -57,7 +57,7 @@ def named(name: str) -> GrammarFamily:
     """
     if name not in NAMED:
         others = "others of the cfg3 grammars are read from their files by GrammarFamily.from_physicslm4_json"
-        reject("named", "name", f"one of {', '.join(NAMED)}; {others}", repr(name))
+        reject("named_family", "name", f"one of {', '.join(NAMED)}; {others}", repr(name))
     return NAMED[name]()
 
 
