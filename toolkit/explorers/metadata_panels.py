@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from toolkit.core.plotting import GREY, Line, spread
 from toolkit.core.svg import Svg
@@ -14,6 +15,8 @@ _TICK, _HEADING, _BEND = 12.0, 12.5, 4.0
 LEFT, ABOVE, BELOW = 46.0, 24.0, 22.0
 """Pixels of a panel for the names of its y axis, its heading and the names of its x axis."""
 SHADE = "#f1f1f1"
+_STEPS = ((1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.4, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
+"""Between powers of ten on a logarithmic axis, from the finest."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def draw_lengths(
     mark: int | None = None,
     zones: Sequence[tuple[str, Sequence[int]]] = (),
     level: float | None = None,
+    even: bool = False,
 ) -> None:
     """Draw lines over prompt lengths, with little room for the differences between long ones.
 
@@ -67,16 +71,20 @@ def draw_lengths(
         mark: the length at which a vertical line stands.
         zones: names of ranges of lengths to be shaded, and the lengths in them.
         level: y of a horizontal line that means something.
+        even: whether the distances along x are true, as for a few layers.
     """
     left, top, right, bottom = box[0] + LEFT, box[1] + ABOVE, box[0] + box[2] - room, box[1] + box[3] - BELOW
-    to_x, to_y = _Lengths(lengths, left + 8, right - 8), Scale(*y_limits, bottom, top, log_y)
+    to_x, to_y = _Lengths(lengths, left + 8, right - 8, even), Scale(*y_limits, bottom, top, log_y)
     for name, inside in zones:
         if inside:
             begin, end = to_x.edges(inside)
             begin, end = max(begin, left), min(end, right)
             picture.rectangle(begin, top, end - begin, bottom - top, fill=SHADE)
             if name and text_width(name, _TICK) <= end - begin - 6:
-                picture.text((begin + end) / 2, bottom - 7, name, size=_TICK, anchor="middle", fill=GREY)
+                inner = [y for curve in curves for k, y in zip(lengths, curve.values, strict=True) if k in inside]
+                low = sum(y > sum(y_limits) / 2 for y in inner) * 2 > len(inner)  # where the lines are not
+                where = bottom - 7 if low else top + 13
+                picture.text((begin + end) / 2, where, name, size=_TICK, anchor="middle", fill=GREY)
     picture.text(box[0], box[1] + 13, heading, size=_HEADING, bold=True)
     for value, name in _y_ticks(y_limits, log_y, percent):
         picture.line(left, to_y(value), right, to_y(value), stroke="#e2e2e2", stroke_width=1)
@@ -97,7 +105,8 @@ def draw_lengths(
         for length, ends in zip(lengths, curve.ranges, strict=False):
             low, high = (_held(end, y_limits) for end in ends)
             if math.isfinite(low) and math.isfinite(high):
-                x, look = to_x(length) + aside, {"stroke": curve.look.color, "stroke_width": 1.4}
+                x = to_x(length) + aside
+                look: Any = {"stroke": curve.look.color, "stroke_width": 1.4}
                 picture.line(x, to_y(low), x, to_y(high), clip=clip, **look)
                 for end in (low, high):
                     picture.line(x - 2.5, to_y(end), x + 2.5, to_y(end), clip=clip, **look)
@@ -105,18 +114,29 @@ def draw_lengths(
     for number, curve in enumerate(curves):
         aside = 2.2 * (number - (len(curves) - 1) / 2) if curve.ranges else 0.0
         where = [(to_x(length) + aside, to_y(y)) for length, y in zip(lengths, curve.values, strict=True)]
-        look = curve.look
-        picture.polyline(where, stroke=look.color, stroke_width=look.linewidth, dash=look.dashes, clip=clip)
+        line = curve.look
+        picture.polyline(where, stroke=line.color, stroke_width=line.linewidth, dash=line.dashes, clip=clip)
         seen = [(x, y) for x, y in where if math.isfinite(y)]
         for x, y in seen if curve.marked else ():
             if top - 3 <= y <= bottom + 3:
-                draw_marker(picture, x, y, look)
+                draw_marker(picture, x, y, line)
         if curve.label and seen:
-            ends.append((min(max((bottom - seen[-1][1]) / (bottom - top), 0.0), 1.0), curve.label, look.color))
+            ends.append((min(max((bottom - seen[-1][1]) / (bottom - top), 0.0), 1.0), curve.label, line.color))
     ends.sort(key=lambda end: end[0])
     shares = spread([share for share, _, _ in ends], 1.15 * _TICK / (bottom - top))
     for share, (_, label, color) in zip(shares, ends, strict=True):
         picture.text(right + 7, bottom - share * (bottom - top) + 4, label, size=_TICK, bold=True, fill=color)
+
+
+def draw_key(picture: Svg, left: float, y: float, names: Sequence[tuple[str, Line]]) -> None:
+    """Name lines in a row, each beside a piece of it."""
+    for name, look in names:
+        stroke: Any = {"stroke": look.color, "stroke_width": look.linewidth, "dash": look.dashes}
+        picture.line(left, y - 4, left + 30, y - 4, **stroke)
+        if look.marker:
+            draw_marker(picture, left + 15, y - 4, look)
+        picture.text(left + 36, y, name, size=_TICK, bold=True, fill=look.color)
+        left += 36 + text_width(name, _TICK, bold=True) + 22
 
 
 def room_for(labels: Sequence[str]) -> float:
@@ -130,33 +150,30 @@ def _held(value: float, y_limits: tuple[float, float]) -> float:
 
 def _y_ticks(y_limits: tuple[float, float], log: bool, percent: bool) -> list[tuple[float, str]]:
     low, high = y_limits
-    if log and math.log10(high / low) < 2:
-        steps = (0.1, 0.2, 0.25, 0.33, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 50.0)
-        fine = [0.8, 0.9, 1.1, 1.2] if high / low < 2.2 else []
-        values = sorted(value for value in (*steps, *fine) if low <= value <= high)
-        while len(values) > 6:
-            values = sorted({value for value in values[:: 2 if 1.0 in values[::2] else 1]} | {1.0})
-            if len(values) > 6:
-                values = [value for value in values if value in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)][:7]
-                break
-        return [(value, f"{value:g}") for value in values]
-    values = ticks(low, high, log=log, most=5)
     if log:
-        return [(value, power_name(value)) for value in values]
-    scale = 100 if percent else 1
-    return list(zip(values, tick_names([scale * value for value in values]), strict=True))
+        for steps in _STEPS:
+            powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+            values = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+            if len(values) <= 6:
+                break
+        return [(value, f"{value:.3g}" if value >= 1e-4 else power_name(value)) for value in values]
+    values = ticks(low, high, most=5)
+    return list(zip(values, tick_names([100 * value if percent else value for value in values]), strict=True))
 
 
 class _Lengths:
-    """From tokens to pixels, as log(4 + tokens)."""
+    """From tokens to pixels: as they are, or as log(4 + tokens)."""
 
-    def __init__(self, lengths: Sequence[int], start: float, end: float):
-        self.lengths = tuple(lengths)
-        self.low, high = math.log(_BEND + self.lengths[0]), math.log(_BEND + self.lengths[-1])
+    def __init__(self, lengths: Sequence[int], start: float, end: float, even: bool):
+        self.lengths, self.even = tuple(lengths), even
+        self.low, high = self._bent(self.lengths[0]), self._bent(self.lengths[-1])
         self.start, self.end, self.span = start, end, high - self.low or 1.0
 
+    def _bent(self, length: int) -> float:
+        return float(length) if self.even else math.log(_BEND + length)
+
     def __call__(self, length: int) -> float:
-        return self.start + (math.log(_BEND + length) - self.low) / self.span * (self.end - self.start)
+        return self.start + (self._bent(length) - self.low) / self.span * (self.end - self.start)
 
     def edges(self, inside: Sequence[int]) -> tuple[float, float]:
         """Return where a range of lengths begins and ends: half way to its neighbours."""

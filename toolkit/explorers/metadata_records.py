@@ -1,4 +1,4 @@
-"""Recorded runs of the study of metadata conditioning: which belong together, what each model scores, by prompt length."""
+"""Recorded runs of the study of metadata conditioning: which belong together, what their models score."""
 
 import math
 import statistics
@@ -274,12 +274,29 @@ def only_paired(arm: Record, control: Record, values: Values, others: Values) ->
     return values[[arm.seeds.index(seed) for seed in seeds]], others[[control.seeds.index(seed) for seed in seeds]]
 
 
-def difference(values: Sequence[float]) -> Difference:
-    """Return mean and standard error over seeds of a difference; NaN for no seed."""
+def difference(values: Sequence[float], least: float = 0.0) -> Difference:
+    """Return mean and standard error over seeds of a difference, the latter at least ``least``; NaN for no seed."""
     if not values:
         return Difference(math.nan, math.nan, 0)
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    error = max(statistics.stdev(values) / math.sqrt(len(values)), least) if len(values) > 1 else math.nan
     return Difference(statistics.fmean(values), error, len(values))
+
+
+def counting_error(arm: Record, control: Record, measure: str, lengths: Sequence[int]) -> Float[Array, " lengths"]:
+    """Return the standard error that a difference of accuracies has because completions are counted, else 0.
+
+    Seeds may agree by chance where few completions are drawn: their spread alone would then say too little.
+    """
+    pairs = paired(arm, control)
+    if measure not in (ANY, TRUE) or not pairs:
+        return np.zeros(len(lengths))
+    variance = np.zeros(len(lengths))
+    for result in (one for pair in pairs for one in pair):
+        table = result.tables["prompts"]
+        share, n = (_at(table["prompt length"], table[column], lengths) for column in (measure, "n"))
+        share = (share * n + 1) / (n + 2)  # none of few is not none at all
+        variance += share * (1 - share) / n
+    return np.sqrt(variance) / len(pairs)
 
 
 def in_words(found: Difference, *, less_is_better: bool) -> str:
@@ -291,7 +308,7 @@ def in_words(found: Difference, *, less_is_better: bool) -> str:
     if math.isnan(found.mean):
         return "not measured"
     if found.sign == 0:
-        return f"not beyond the spread of {found.n} seeds"
+        return "no clear difference"
     return "better" if (found.sign < 0) == less_is_better else "worse"
 
 

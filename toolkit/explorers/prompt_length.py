@@ -25,6 +25,7 @@ from toolkit.explorers.metadata_records import (
     TRUE,
     Array,
     Run,
+    counting_error,
     depth_choice,
     depth_of,
     difference,
@@ -48,7 +49,7 @@ EACH = "each model"
 """Stands among the baselines for no comparison."""
 AGAINST = {EACH: EACH, "against the baseline": BASELINE, "against fewer steps": FEWER}
 _NAMES = {
-    KL: "KL from the best predictor (nats a token)",
+    KL: "KL from the best predictor (nats a token, logarithmic)",
     LOSS: "loss without metadata (nats a token)",
     ANY: "completions that some grammar accepts (%)",
     TRUE: "completions that the prompt's own grammar accepts (%)",
@@ -131,9 +132,7 @@ class ByLength:
         return about | {"lengths": lengths, "models": [model.to_dict() for model in self.models]}
 
 
-def compute(
-    run: Run | None, length: int = 0, measure: str = KL, depth: int = ALL, against: str = EACH
-) -> ByLength:
+def compute(run: Run | None, length: int = 0, measure: str = KL, depth: int = ALL, against: str = EACH) -> ByLength:
     """Take curves from a recorded run.
 
     Args:
@@ -165,7 +164,9 @@ def _model(run: Run, record: Record, measure: str, control: Record | None, again
     differences: tuple[Difference, ...] = ()
     if control is not None:
         mine, other = only_paired(record, control, values, measured(control, measure, run.lengths))
-        differences = tuple(difference(column) for column in (mine - other).T.tolist())
+        least = counting_error(record, control, measure, run.lengths).tolist()
+        columns = (mine - other).T.tolist()
+        differences = tuple(difference(*column) for column in zip(columns, least, strict=True))
         if against != EACH:
             values = mine - other
             if measure == KL:
@@ -288,7 +289,10 @@ def _limits(found: ByLength, curves: Sequence[Curve]) -> tuple[tuple[float, floa
     if found.against == EACH:
         if found.measure in (ANY, TRUE):
             return (0.0, 1.04), False
-        return (0.0, 1.06 * max([*values, 1e-9])), False
+        if found.measure == LOSS:
+            return (0.0, 1.06 * max([*values, 1e-9])), False
+        middles = [value for curve in curves for value in curve.values if value > 0 and math.isfinite(value)] or [1.0]
+        return (0.6 * min(middles), 1.25 * max([*middles, *values])), True
     if found.is_ratio:
         reach = max([abs(math.log(value)) for value in values if value > 0] + [math.log(1.3)])
         reach = min(reach, math.log(20.0))
@@ -317,14 +321,14 @@ def _finding(found: ByLength) -> str:
         values = [number(float(one.values[place]), found.measure) for one in (model, baseline)]
         text = f"{after}, {model.name}: {_SHORT[found.measure]} {values[0]}, {other} {values[1]}"
     elif found.is_ratio:
-        text = f"{after}, {model.name}: {model.values[place]:.2f} × the KL of {_the(other)}"
+        text = f"{after}, {model.name}: KL {model.values[place]:.2f} × that of {_the(other)}"
     else:
         text = f"{after}, {model.name}: {_SHORT[found.measure]} {_change(found, told)} against {_the(other)}"
-    return fitted(f"{text}: {verdict}", f"{text} ({verdict.removeprefix('not beyond the ')})", text)
+    return fitted(f"{text}: {verdict}", f"{text}: {'unclear' if told.sign == 0 else verdict}", text)
 
 
 def _the(name: str) -> str:
-    return "the baseline" if name == "baseline" else "the baseline with fewer steps"
+    return "the baseline" if name == "baseline" else "fewer steps"
 
 
 def _change(found: ByLength, told: Difference) -> str:
@@ -345,8 +349,8 @@ def describe(found: ByLength) -> str:
     arms = [model for model in found.models if model.depth]
     other = "the baseline with fewer steps" if found.against == FEWER else "the baseline"
     told = "; ".join(
-        f"{model.name} {_change(found, model.differences[place])} ({in_words(model.differences[place], less_is_better=less)})"
-        for model in arms
+        f"{model.name} {_change(found, each)} ({in_words(each, less_is_better=less)})"
+        for model, each in ((model, model.differences[place]) for model in arms)
     )
     share, revealed, truth = (
         float(run.exact(column)[place]) for column in ("share reaching", "revealed", "posterior of the truth")
@@ -359,12 +363,24 @@ def describe(found: ByLength) -> str:
     }[found.measure]
     what = _heading(found).partition(" (")[0].partition(":")[0]
     reached = f"{100 * share:.0f} % of documents are as long; " if share < 0.9995 else ""
+    start = f"{reached}the prompt" if reached else "The prompt"
     return (
         f"After {found.length} token{'s' * (found.length != 1)}, {what}: {listed}. Difference to {other}: {told}. "
-        f"{reached[:1].upper() + reached[1:]}{'the' if reached else 'The'} prompt has revealed {100 * revealed:.0f} % "
-        f"of the metadata's entropy, the right metadata have probability {truth:.2f}.{exact} Bars: a standard deviation "
-        f"over seeds; a verdict counts where Student's 95 % interval leaves out zero. {found.where}"
+        f"{start} has revealed {100 * revealed:.0f} % of the metadata's entropy, the right metadata have probability "
+        f"{truth:.2f}.{exact} Bars: a standard deviation over seeds; better or worse is what is beyond Student's 95 % "
+        f"interval over {_seeds(arms[-1], place)}. {_controls(run)}{found.where}"
     )
+
+
+def _controls(run: Run) -> str:
+    if FEWER not in [name_of(record) for record in run.controls]:
+        return ""
+    return "Fewer steps: a baseline that reads only as many documents as the others read without metadata. "
+
+
+def _seeds(model: Model, place: int) -> str:
+    n = model.differences[place].n
+    return f"{n} seed{'s' * (n != 1)}"
 
 
 def _attainable(run: Run, place: int) -> str:
@@ -386,7 +402,9 @@ def _with_spread(found: ByLength, model: Model) -> str:
     else:
         decimals, scale, unit = 3, 1, " nats"
     sign = "+" if found.against != EACH else ""
-    spread_text = f" ± {scale * (high - value):.{max(decimals, 1) if scale == 1 else 0}f}" if math.isfinite(high) else ""
+    spread_text = (
+        f" ± {scale * (high - value):.{max(decimals, 1) if scale == 1 else 0}f}" if math.isfinite(high) else ""
+    )
     return f"{scale * value:{sign}.{decimals}f}{spread_text}{unit}".replace("-", "−")
 
 
