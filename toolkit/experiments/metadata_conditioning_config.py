@@ -49,11 +49,11 @@ class Arm:
 class MetadataConditioningConfig(StudyConfig):
     """Which decoders are trained, and on what they are measured."""
 
-    seeds: tuple[int, ...] = by_scale(quick=(0, 1), laptop=(0, 1, 2), paper=(0, 1, 2))
+    seeds: tuple[int, ...] = by_scale(quick=(0, 1), laptop=(0, 1, 2, 3, 4), paper=(0, 1, 2))
     """Of weights and documents; the same documents for all arms. Held-out documents are the same for all seeds."""
 
     families: tuple[str, ...] = by_scale(
-        quick=("toy",), laptop=("1-3-3-3-9:K=2:seed=1",), paper=("1-3-3-3-3-3:K=2:seed=1",)
+        quick=("toy",), laptop=("1-3-3-9:K=1-16-1:seed=1",), paper=("1-3-3-3-3-3:K=2:seed=1",)
     )
     """Names (toy), recipes (1-3-3-3-9:K=2:seed=1, with sizes of the levels and K or K=4-4-1-1 sets of rules) or compact
     texts."""
@@ -71,13 +71,13 @@ class MetadataConditioningConfig(StudyConfig):
     size: str = by_scale(quick="16-1-2", laptop="0.2M", paper="85M")
     """Of the decoder: 0.2M 1M 3M 10M 25M 85M, or width, layers and heads, 64-3-4."""
 
-    n_steps: int = by_scale(quick=20, laptop=2000, paper=50_000)
+    n_steps: int = by_scale(quick=20, laptop=3000, paper=50_000)
     """Updates; of the baseline with fewer steps, the share of documents without metadata of this."""
 
     batch_size: int = by_scale(quick=32, laptop=64, paper=256)
     """Documents in an update."""
 
-    learning_rate: float = by_scale(quick=3e-3, laptop=3e-3, paper=3e-4)
+    learning_rate: float = by_scale(quick=3e-3, laptop=6e-3, paper=3e-4)
     """The highest; it rises, then falls with half a cosine."""
 
     warmup_steps: int = by_scale(quick=4, laptop=100, paper=1000)
