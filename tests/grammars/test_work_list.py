@@ -7,6 +7,7 @@ import torch
 from scipy.stats import chi2
 
 from tests.grammars.string_series import random_grammar, series
+from toolkit.grammars import work_list
 from toolkit.grammars.grammar import PCFG, Nonterminal, Rule
 
 
@@ -79,6 +80,46 @@ def test_empty_derivations_without_end_are_cut() -> None:
     assert set(sample.documents.lengths.tolist()) == {0}
     forever = PCFG.fromstring("S -> A [1]\nA -> A [1]")
     assert forever.sample(4, generator=generator(2), device="cpu", max_steps=100).n_cut == 4
+
+
+@pytest.mark.parametrize("text", ["S -> S [1]", "S -> S S [1]", "S -> S S [0.9999999] | 'a' [0.0000001]"])
+def test_derivations_that_never_end_are_known_beforehand(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is rewritten a hundred thousand times to find out what the total mass says."""
+    draw, calls = work_list._draw_rules, []
+    monkeypatch.setattr(work_list, "_draw_rules", lambda *given: calls.append(1) or draw(*given))
+    sample = PCFG.fromstring(text).sample(2000, generator=generator(2), device="cpu", max_steps=1000)
+    assert sample.n_cut == 2000 and len(sample.documents) == 0 and not calls
+
+
+def test_documents_that_end_have_their_law_where_few_do() -> None:
+    grammar = PCFG.fromstring(
+        "S -> S S [0.5] | A [0.2] | 'a' [0.2] | [0.1]\nA -> A [0.5] | B 'b' [0.2] | 'b' [0.3]\nB -> B [1]"
+    )
+    n = 5000
+    sample = grammar.sample(n, generator=generator(6), device="cpu", max_tokens=500)
+    # By hand: A ends with probability 0.6, so S with s = s²/2 + 0.12 + 0.3.
+    mass = 1 - math.sqrt(1 - 2 * 0.42)
+    assert grammar.total_mass() == pytest.approx(mass, abs=1e-12)
+    assert abs(n - sample.n_cut - n * mass) < 5 * math.sqrt(n * mass * (1 - mass))
+    # A sentence is empty with e = e²/2 + 0.1, and one token comes from S S with one part empty, or at once.
+    empty = 1 - math.sqrt(1 - 2 * 0.1)
+    single = 1 / (1 - empty)
+    documents = sample.documents
+    of_one = documents.values[documents.offsets[:-1][documents.lengths == 1]]
+    assert abs(int((documents.lengths == 0).sum()) - n * empty) < 5 * math.sqrt(n * empty)
+    for token, p in (("a", 0.2 * single), ("b", 0.12 * single)):
+        assert abs(int((of_one == grammar.terminals.index(token)).sum()) - n * p) < 5 * math.sqrt(n * p)
+
+
+def test_long_chains_of_unary_rules_take_no_memory() -> None:
+    grammar = PCFG.fromstring("S -> A A [0.5] | 'a' A 'b' [0.5]\nA -> B [0.99] | 'x' [0.005] | [0.005]\nB -> A [1]")
+    sample = grammar.sample(400, generator=generator(7), device="cpu")
+    assert sample.n_cut == 0
+    found = ["".join(grammar.decode(sample.documents[i])) for i in range(400)]
+    expected = {"ab": 0.25, "axb": 0.25, "": 0.125, "x": 0.25, "xx": 0.125}
+    assert set(found) == set(expected)
+    statistic = sum((found.count(text) - 400 * p) ** 2 / (400 * p) for text, p in expected.items())
+    assert chi2.sf(statistic, 4) > 1e-4
 
 
 def test_deep_recursion() -> None:

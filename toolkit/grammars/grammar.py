@@ -161,6 +161,8 @@ class PCFG:
     ) -> work_list.Sample:
         """Draw documents; all pending symbols of all documents are rewritten at once.
 
+        Where derivations need not end, how many do is drawn first; the others count as cut.
+
         Args:
             n: how many to draw.
             generator: default: a new one. The same seed gives the same documents.
@@ -184,6 +186,7 @@ class PCFG:
             max_tokens=max_tokens,
             max_steps=max_steps,
             expected_length=self._expected_length,
+            total_mass=1.0 if self._checks.consistent else self.total_mass(),
         )
 
     def log_prob(self, sentences: Any) -> Float64[Tensor, "*batch"]:
@@ -304,7 +307,9 @@ class PCFG:
 
     @cached_property
     def _rule_table(self) -> work_list.RuleTable:
-        return work_list.rule_table(self.start, self.nonterminals, self.terminals, self.rules)
+        n = len(self.nonterminals)
+        masses = [1.0] * n if self._checks.consistent else self._tables.masses[:n].tolist()
+        return work_list.rule_table(self.start, self.nonterminals, self.terminals, self.rules, masses)
 
     @cached_property
     def _means(self) -> moments.Means:

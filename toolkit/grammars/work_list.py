@@ -1,5 +1,6 @@
 """Sampling from a grammar of any shape: all pending symbols of all documents are rewritten at once."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,24 +67,38 @@ class RuleTable:
 
 
 def rule_table(
-    start: Nonterminal, nonterminals: Sequence[Nonterminal], terminals: Sequence[str], rules: Sequence[Rule]
+    start: Nonterminal,
+    nonterminals: Sequence[Nonterminal],
+    terminals: Sequence[str],
+    rules: Sequence[Rule],
+    masses: Sequence[float],
 ) -> RuleTable:
-    """Return the table of a grammar, on the CPU."""
+    """Return the table of a grammar whose derivations all end, on the CPU.
+
+    Args:
+        start: the start symbol.
+        nonterminals: in the order of ``masses``.
+        terminals: in the order of their ids.
+        rules: of the grammar.
+        masses: how likely the derivations of each nonterminal end. The table's are drawn as if they were sure to.
+    """
+    ends: dict[Nonterminal | str, float] = dict(zip(nonterminals, masses, strict=True))
     codes: dict[Nonterminal | str, int] = {symbol: index for index, symbol in enumerate(nonterminals)}
     codes |= {token: len(nonterminals) + index for index, token in enumerate(terminals)}
     thresholds: list[float] = []
     last: list[int] = []
     children: list[int] = []
     arity: list[int] = []
-    by_parent: dict[Nonterminal, list[Rule]] = {symbol: [] for symbol in nonterminals}
+    by_parent: dict[Nonterminal, list[tuple[Rule, float]]] = {symbol: [] for symbol in nonterminals}
     for rule in rules:
-        if rule.probability > 0:
-            by_parent[rule.parent].append(rule)
+        weight = rule.probability * math.prod(ends.get(child, 1.0) for child in rule.children)
+        if weight > 0:
+            by_parent[rule.parent].append((rule, weight))
     for index, group in enumerate(by_parent.values()):
-        cumulated = torch.tensor([rule.probability for rule in group], dtype=torch.float64).cumsum(0)
-        thresholds += (index + cumulated / cumulated[-1]).tolist()
-        arity += [len(rule.children) for rule in group]
-        children += [codes[child] for rule in group for child in rule.children]
+        cumulated = torch.tensor([weight for _, weight in group], dtype=torch.float64).cumsum(0)
+        thresholds += (index + cumulated / cumulated[-1:]).tolist()
+        arity += [len(rule.children) for rule, _ in group]
+        children += [codes[child] for rule, _ in group for child in rule.children]
         last.append(len(thresholds) - 1)
     sizes = torch.tensor(arity, dtype=torch.int64)
     return RuleTable(
@@ -98,7 +113,14 @@ def rule_table(
 
 
 def draw_documents(
-    table: RuleTable, n: int, *, generator: torch.Generator, max_tokens: int, max_steps: int, expected_length: float
+    table: RuleTable,
+    n: int,
+    *,
+    generator: torch.Generator,
+    max_tokens: int,
+    max_steps: int,
+    expected_length: float,
+    total_mass: float,
 ) -> Sample:
     """Draw documents.
 
@@ -109,10 +131,18 @@ def draw_documents(
         max_tokens: of one document.
         max_steps: rewritings of one document.
         expected_length: of a document; decides how many are worked on at a time.
+        total_mass: how likely a derivation ends. How many do is drawn first, and only those are rewritten.
     """
-    at_once = max(1, int(_NODES / (1 + min(expected_length, float(max_tokens)))))
-    parts = [_draw(table, min(at_once, n - first), generator, max_tokens, max_steps) for first in range(0, n, at_once)]
     device = table.children.device
+    n_ending = n
+    if total_mass < 1:
+        drawn = draw_uniform((n,), generator=generator, device=device, dtype=torch.float64)
+        n_ending = int((drawn < total_mass).sum())
+    at_once = max(1, int(_NODES / (1 + min(expected_length, float(max_tokens)))))
+    parts = [
+        _draw(table, min(at_once, n_ending - first), generator, max_tokens, max_steps)
+        for first in range(0, n_ending, at_once)
+    ]
     values = torch.cat([torch.zeros(0, dtype=torch.int64, device=device), *(tokens for tokens, _ in parts)])
     lengths = torch.cat([torch.zeros(1, dtype=torch.int64, device=device), *(sizes for _, sizes in parts)])
     return Sample(Documents(values, lengths.cumsum(0)), n - (len(lengths) - 1))
@@ -127,21 +157,29 @@ def _draw(
     symbols, documents = torch.full((n,), table.start, device=device), torch.arange(n, device=device)
     parents = torch.zeros(n, dtype=torch.int64, device=device)
     n_tokens, n_steps = torch.zeros_like(parents), torch.zeros_like(parents)
+    chained = False
     while len(symbols):
-        generations.append((symbols, parents))
+        if not chained:
+            generations.append((symbols, parents))
+            places = torch.arange(len(symbols), device=device)
         pending = (symbols < table.n_nonterminals).nonzero().flatten()
         n_steps += documents[pending].bincount(minlength=n)
         pending = pending[(n_steps <= max_steps)[documents[pending]]]
         rules = _draw_rules(table, symbols[pending], generator)
         arity = table.arity[rules]
-        parents = pending.repeat_interleave(arity)
+        rows = pending.repeat_interleave(arity)
         before = (arity.cumsum(0) - arity).repeat_interleave(arity)
-        place = torch.arange(len(parents), device=device) - before
-        symbols = table.children[table.offsets[rules].repeat_interleave(arity) + place]
-        documents = documents[parents]
+        nth = torch.arange(len(rows), device=device) - before
+        symbols = table.children[table.offsets[rules].repeat_interleave(arity) + nth]
+        documents, places = documents[rows], places[rows]
         n_tokens += documents[symbols >= table.n_nonterminals].bincount(minlength=n)
         kept = (n_tokens <= max_tokens)[documents]
-        symbols, parents, documents = symbols[kept], parents[kept], documents[kept]
+        symbols, documents, places = symbols[kept], documents[kept], places[kept]
+        # Chains of unary rules, however long, are kept in one place; what becomes nothing has no children.
+        chained = bool((arity <= 1).all())
+        if chained:
+            generations[-1][0][places] = symbols
+        parents = places
     finished = (n_tokens <= max_tokens) & (n_steps <= max_steps)
     return _in_order(table, generations, n, finished)
 
