@@ -233,7 +233,7 @@ def compute(
 
 _WIDTH, _TOP, _TALL, _LEFT = 720.0, 36.0, 280.0, 346.0
 _LEAST, _MOST = 1e-4, 2.0
-_BASELINE = style.Line(style.GREY, (0, (5.0, 1.6)), "s", 2.2)
+_BASELINE = style.Line(style.PURPLE, (0, (6.0, 1.5, 1.2, 1.5)), "D", 2.2)
 _TOLD = style.Line(style.BLUE, "-", "o", 2.6)
 _PARTS = {
     "which": (style.Line(style.VERMILION, "-", "s", 2.6), style.Line(style.VERMILION, (0, (5.0, 1.6)), "s", 1.8)),
