@@ -199,8 +199,8 @@ def draw(found: ByLength) -> Svg:
     picture = Svg(_WIDTH, _TOP + _TALL + _BELOW + 24)
     picture.text(14, 24, _finding(found), size=14, bold=True)
     curves = [Curve(m.name, m.values.tolist(), m.look, _ranges(m), marked=True) for m in found.models]
-    bounds = _bounds(found, run)
-    curves = [*bounds, *reversed(curves)]
+    bounds, depths = _bounds(found, run), {model.name: model.depth for model in found.models}
+    curves = [*bounds, *sorted(curves, key=lambda curve: depths[curve.label])]  # the deepest on top
     room = room_for([curve.label for curve in curves] + ["revealed"])
     limits, log = _limits(found, curves)
     names = {"short prompts": "short", "long prompts": "long"}
@@ -344,14 +344,8 @@ def describe(found: ByLength) -> str:
     run, place = found.run, found.place
     if run is None:
         return found.where
-    listed = "; ".join(f"{model.name} {_with_spread(found, model)}" for model in found.models)
-    less = found.measure in (KL, LOSS)
+    listed = "; ".join(f"{model.name} {_with_spread(found, model)}{_told(found, model)}" for model in found.models)
     arms = [model for model in found.models if model.depth]
-    other = "the baseline with fewer steps" if found.against == FEWER else "the baseline"
-    told = "; ".join(
-        f"{model.name} {_change(found, each)} ({in_words(each, less_is_better=less)})"
-        for model, each in ((model, model.differences[place]) for model in arms)
-    )
     share, revealed, truth = (
         float(run.exact(column)[place]) for column in ("share reaching", "revealed", "posterior of the truth")
     )
@@ -365,7 +359,7 @@ def describe(found: ByLength) -> str:
     reached = f"{100 * share:.0f} % of documents are as long; " if share < 0.9995 else ""
     start = f"{reached}the prompt" if reached else "The prompt"
     return (
-        f"After {found.length} token{'s' * (found.length != 1)}, {what}: {listed}. Difference to {other}: {told}. "
+        f"After {found.length} token{'s' * (found.length != 1)}, {what}: {listed}. "
         f"{start} has revealed {100 * revealed:.0f} % of the metadata's entropy, the right metadata have probability "
         f"{truth:.2f}.{exact} Bars: a standard deviation over seeds; better or worse is what is beyond Student's 95 % "
         f"interval over {_seeds(arms[-1], place)}. {_controls(run)}{found.where}"
@@ -388,6 +382,14 @@ def _attainable(run: Run, place: int) -> str:
     sampler, best = (100 * prompts[f"attainable {name}"][place] for name in ("by a sampler", "at best"))
     least = "" if prompts["attainable, exact"][place] else "at least "
     return f" A perfect sampler has {sampler:.0f} %; attainable are {least}{best:.0f} %."
+
+
+def _told(found: ByLength, model: Model) -> str:
+    if not model.differences:
+        return ""
+    told = model.differences[found.place]
+    verdict = in_words(told, less_is_better=found.measure in (KL, LOSS))
+    return f" ({_change(found, told)} against the baseline: {verdict})" if found.against == EACH else f" ({verdict})"
 
 
 def _with_spread(found: ByLength, model: Model) -> str:

@@ -177,7 +177,7 @@ def draw(found: Parts) -> Svg:
             curves.append(Curve("", mean.tolist(), look, ranges, marked=bool(look.marker)))
         heading, limits = "divergence from the best predictor (nats a token)", (0.0, 1.06 * _highest(curves))
         key = [(f"{WHICH}?", looks[WHICH]), (f"{WHAT}?", looks[WHAT]), ("their sum", bound)]
-        key += [("mixture", mixed), (f"{title_of(arm)}, no metadata", model)]
+        key += [("mixture", mixed), ("the model", model)]
     else:
         mean, deviation = found.which_share
         curves = [Curve("", mean.tolist(), _LOOKS[WHICH], _ranges(mean, deviation), True)]
@@ -236,7 +236,7 @@ def _finding(found: Parts) -> str:
 
 
 def _nats(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.0995 or value == 0 else f"{value:.2g}"
+    return f"{value:.3f}" if value >= 0.0995 else f"{value:.2g}"
 
 
 def describe(found: Parts) -> str:
@@ -252,8 +252,8 @@ def describe(found: Parts) -> str:
     return (
         f"{title_of(found.arm)} after {found.length} token{'s' * (found.length != 1)}, {found.n[place]} sentences, "
         f"{n_seeds} seed{'s' * (n_seeds != 1)}. Wrong beliefs about the metadata of {levels}: {listed[WHICH]}{shared}; "
-        f"wrong predictions where these are known: {listed[WHAT]}. The sum bounds the divergence of the mixture over the "
-        f"model's beliefs, {listed[MIXTURE]}; the model itself, shown no metadata, has {listed[DIRECT]}, which the sum "
+        f"wrong predictions where these are known: {listed[WHAT]}. The sum bounds the divergence of the mixture over "
+        f"these beliefs, {listed[MIXTURE]}; the model itself, shown no metadata, has {listed[DIRECT]}, which the sum "
         f"need not bound. The right metadata have probability {float(found.exact[place]):.2f}, by the model's beliefs "
         f"{believed:.2f}. Bars: a standard deviation over seeds. {found.where}"
     )
@@ -262,8 +262,8 @@ def describe(found: Parts) -> str:
 def _with_spread(mean: float, deviation: float) -> str:
     if not math.isfinite(mean):
         return "–"
-    beside = f" ± {deviation:.3f}" if math.isfinite(deviation) else ""
-    return f"{mean:.3f}{beside} nats"
+    beside = f" ± {deviation:.1g}" if math.isfinite(deviation) and deviation > 0 else ""
+    return f"{_nats(mean)}{beside} nats"
 
 
 def explore_which_or_what(records: Sequence[Record] | None = None) -> View:

@@ -1,0 +1,238 @@
+"""Recorded decoders as tables: their losses, and the paper's claims beside what the record says."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.core.errors import require
+from toolkit.experiments import Record
+from toolkit.experiments.metadata_conditioning_comparison import Difference
+from toolkit.experiments.metadata_conditioning_config import BASELINE, FEWER
+from toolkit.explorers.metadata_probes import mean_accuracy
+from toolkit.explorers.metadata_records import (
+    ANY,
+    Run,
+    counting_error,
+    difference,
+    in_words,
+    name_of,
+    not_recorded,
+    only_paired,
+    recorded_runs,
+    title_of,
+    where_recorded,
+)
+from toolkit.lessons import Table, table
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+_LOSSES = {
+    "loss": "loss without metadata",
+    "loss, shown metadata": "loss with metadata",
+    "KL": "KL",
+    "KL, short prompts": "KL, short prompts",
+    "KL, long prompts": "KL, long prompts",
+}
+_ACCURACIES = {
+    "acc_any, short (%)": "acc_any, short prompts",
+    "acc_any, long (%)": "acc_any, long prompts",
+}
+NAMES = {BASELINE: "the baseline", FEWER: "fewer steps"}
+SHORT, LONG = "short", "long"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a record says to one claim of the paper.
+
+    Attributes:
+        claim: the paper's, in a few words.
+        measure: what is compared here, and with which baseline.
+        control: mean of the baseline over seeds.
+        arm: of the model that is shown metadata in training.
+        difference: of the second less the first, seed by seed.
+        expected: the sign that the claim gives the difference; 0 where it says that there is none.
+        percent: whether these are shares, written in per cent.
+        verdict: what the record says.
+    """
+
+    claim: str
+    measure: str
+    control: float
+    arm: float
+    difference: Difference
+    expected: int
+    percent: bool
+    verdict: str
+
+
+def recorded_losses(records: Sequence[Record] | None = None) -> Table:
+    """Return losses, divergences and accuracies of each recorded model, mean ± standard deviation over its seeds.
+
+    Args:
+        records: to choose from; default: those that come with the toolkit. Without a run the table has no rows, and
+            its caption says what makes one.
+
+    Returns:
+        The best predictor, then a row a model: nats a token, the end counted; accuracies in per cent.
+    """
+    headers = ["model", *_LOSSES, *_ACCURACIES]
+    run = _run(records)
+    if run is None:
+        return table(headers, [], caption=not_recorded())
+    best = run.baseline.results[0].metrics["optimal loss"]
+    deepest = run.arms[-1].results[0].metrics.get("optimal loss with metadata", math.nan)
+    shown = f"{deepest:.3f} (D_M{_NO_BREAK}={_NO_BREAK}{run.depths[-1]})" if math.isfinite(deepest) else "–"
+    rows = [["best predictor", f"{best:.3f}", shown, "0", "0", "0", *["100"] * len(_ACCURACIES)]]
+    for record in run.records:
+        losses = [_spread(_metrics(record, name), 3) for name in _LOSSES.values()]
+        accuracies = [_spread([100 * value for value in _metrics(record, name)], 0) for name in _ACCURACIES.values()]
+        rows.append([title_of(record).replace(" ", _NO_BREAK), *losses, *accuracies])
+    short, long = (_ends(run, part) for part in (SHORT, LONG))
+    caption = (
+        f"Nats a token, mean ± standard deviation over seeds. Short prompts: {short}; long ones: {long}. "
+        f"{where_recorded(run)}"
+    )
+    return table(headers, rows, caption=caption)
+
+
+def claims(depth: int | None = None, records: Sequence[Record] | None = None) -> Table:
+    """Return the paper's qualitative claims beside what a record says, each with a verdict.
+
+    Args:
+        depth: how many levels of metadata the model is shown in training; default: the most that is recorded.
+        records: as for :func:`recorded_losses`.
+
+    Returns:
+        A row a comparison: the claim, what is compared, baseline and model, their difference ± its standard error over
+        seeds, and whether it is as the paper says, the other way, or not clear.
+
+    Raises:
+        ValueError: no model that was shown so many levels.
+    """
+    headers = ["the paper claims", "compared here", "baseline", "metadata", "difference", "this record"]
+    run = _run(records)
+    if run is None:
+        return table(headers, [], caption=not_recorded())
+    depth = run.depths[-1] if depth is None else depth
+    rows, before = [], ""
+    for answer in answers(run, depth):
+        scale, digits, unit = (100, 0, f"{_NO_BREAK}%") if answer.percent else (1, 3, "")
+        values = [f"{scale * value:.{digits}f}{unit}" if math.isfinite(value) else "–" for value in _ends_of(answer)]
+        claim = answer.claim if answer.claim != before else ""
+        rows.append([claim, answer.measure, *values, _difference(answer), answer.verdict])
+        before = answer.claim
+    caption = (
+        f"The paper's claims in words, and this record, D_M = {depth}; losses and KL in nats a token. Short prompts: "
+        f"{_ends(run, SHORT)}; long ones: {_ends(run, LONG)}. Our control, fewer steps, reads only as many documents as "
+        f"the model reads without metadata. A difference is clear where Student's 95 % interval over seeds leaves out "
+        f"zero. {where_recorded(run)}"
+    )
+    return table(headers, rows, caption=caption)
+
+
+def answers(run: Run, depth: int) -> tuple[Answer, ...]:
+    """Return what a run says to the paper's four claims.
+
+    Args:
+        run: of the study.
+        depth: how many levels of metadata the model is shown in training.
+
+    Raises:
+        ValueError: no such model.
+    """
+    require(depth in run.depths, "answers", "depth", f"one of {list(run.depths)}", depth)
+    arm, found = run.arm(depth), []
+
+    def add(claim: str, words: str, expected: int, control: Record, arms: list[float], controls: list[float], **how):
+        mine, others = only_paired(arm, control, np.array(arms), np.array(controls))
+        told = difference((mine - others).tolist(), how.get("least", 0.0))
+        measure = f"{words}, beside {NAMES[name_of(control)]}"
+        means = [float(values.mean()) if len(values) else math.nan for values in (others, mine)]
+        verdict = _verdict(told, expected)
+        if control is not run.baseline:  # not the paper's comparison
+            verdict = in_words(told, less_is_better=expected < 0)
+        found.append(Answer(claim, measure, means[0], means[1], told, expected, how.get("percent", False), verdict))
+
+    baseline = run.baseline
+    plain: Callable[[Record], list[float]] = lambda record: _metrics(record, "loss without metadata")  # noqa: E731
+    claim = "1. shown metadata, the loss is better"
+    add(claim, "loss with metadata", -1, baseline, _metrics(arm, "loss with metadata"), plain(baseline))
+    claim = "… without, the average loss is not"
+    add(claim, "loss without metadata", 0, baseline, plain(arm), plain(baseline))
+    claim = "2. short prompts: probes recover the metadata less well"
+    short = [mean_accuracy(record, run, SHORT) for record in (arm, baseline)]
+    add(claim, "probes, all levels, last layer", -1, baseline, short[0], short[1], percent=True)
+    name = "acc_any, {} prompts"
+    both = (arm, baseline)
+    claim = "3. short prompts: completions are less often grammatical"
+    values = [_metrics(record, name.format(SHORT)) for record in both]
+    add(claim, "acc_any", -1, baseline, *values, percent=True, least=_least(arm, baseline, run, SHORT))
+    add(claim, "KL (ours)", 1, baseline, *(_metrics(record, "KL, short prompts") for record in both))
+    for control in run.controls:
+        both = (arm, control)
+        claim = "4. long prompts: metadata help" if control is baseline else "… also beside our control?"
+        values = [_metrics(record, name.format(LONG)) for record in both]
+        add(claim, "acc_any", 1, control, *values, percent=True, least=_least(arm, control, run, LONG))
+        add(claim, "KL (ours)", -1, control, *(_metrics(record, "KL, long prompts") for record in both))
+    return tuple(found)
+
+
+def _verdict(told: Difference, expected: int) -> str:
+    if told.n < 2 or math.isnan(told.mean):
+        return in_words(told, less_is_better=True)
+    if expected == 0:
+        return {0: "as claimed: no clear difference", 1: "as claimed: worse", -1: "otherwise: better"}[told.sign]
+    if told.sign == 0:
+        return "no clear difference"
+    return "as claimed" if told.sign == expected else "the other way"
+
+
+def _least(arm: Record, control: Record, run: Run, part: str) -> float:
+    lengths = _lengths(run, part)
+    errors = counting_error(arm, control, ANY, lengths)
+    errors = errors[np.isfinite(errors)]
+    return float(np.sqrt((errors**2).sum()) / len(errors)) if len(errors) else 0.0
+
+
+def _lengths(run: Run, part: str) -> list[int]:
+    flags = dict(zip(run.optimum["position"], run.optimum[part], strict=True))
+    return [length for length in run.lengths if flags.get(length)]
+
+
+def _ends(run: Run, part: str) -> str:
+    flags = zip(run.optimum["position"], run.optimum[part], strict=True)
+    chosen = [position for position, flag in flags if flag]
+    return f"{chosen[0]} to {chosen[-1]} tokens" if chosen else "none"
+
+
+def _ends_of(answer: Answer) -> tuple[float, float]:
+    return answer.control, answer.arm
+
+
+def _difference(answer: Answer) -> str:
+    told, scale, digits = answer.difference, 100 if answer.percent else 1, 1 if answer.percent else 4
+    if not math.isfinite(told.mean):
+        return "–"
+    error = (
+        "" if math.isnan(told.standard_error) else f"{_NO_BREAK}±{_NO_BREAK}{scale * told.standard_error:.{digits}f}"
+    )
+    return f"{scale * told.mean:+.{digits}f}{error}".replace("-", "−")
+
+
+def _run(records: Sequence[Record] | None) -> Run | None:
+    runs = recorded_runs(records)
+    return runs[0] if runs else None
+
+
+def _metrics(record: Record, name: str) -> list[float]:
+    return [float(result.metrics.get(name, math.nan)) for result in record.results]
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return "–"
+    mean = f"{np.mean(known):.{digits}f}"
+    return mean if len(known) < 2 else f"{mean}{_NO_BREAK}±{_NO_BREAK}{np.std(known, ddof=1):.{digits}f}"
