@@ -15,8 +15,9 @@ from torch import Tensor
 from toolkit.core.errors import require
 from toolkit.core.svg import Svg
 from toolkit.explorers.example_families import TOY, example_family
+from toolkit.explorers.level_knowledge import all_sentences
 from toolkit.explorers.small_panels import draw_panel
-from toolkit.grammars.enumeration import Enumeration, enumerate_sentences
+from toolkit.grammars.enumeration import Enumeration
 from toolkit.grammars.metrics import divergences
 from toolkit.grammars.sandbox import temper
 from toolkit.lessons import View, controls, style
@@ -141,7 +142,7 @@ def situations(name: str = TOY) -> Situations:
         name: of an example family whose sentences can be written down.
     """
     family = example_family(name)
-    every = enumerate_sentences(family)
+    every = all_sentences(name)
     joint = (every.log_prob + family.metadata_log_prob).exp()
     masses, followings, places = [], [], []
     for place in range(int(every.documents.lengths.max()) + 1):
