@@ -38,13 +38,15 @@ def test_what_does_not_always_end():
 
 def test_two_readings_of_a_telescope():
     found = compute(TEXTS[0], 1)
-    sentences = [["she", "saw", "the", "man", "with", "the", "telescope"]]
+    sentences = [["Kim", "saw", "the", "man", "with", "the", "telescope"]]
+    assert found.sentences[0] == tuple(sentences[0])
     grammar = found.grammar
     attached_to_verb = 0.3 * (0.3 * 0.7) * 0.6 * (0.5 * 0.6 * 0.4) * (0.5 * 0.6 * 0.2)
     attached_to_noun = 0.3 * 0.7 * 0.6 * 0.2 * (0.5 * 0.6 * 0.4) * (0.5 * 0.6 * 0.2)
     parse = grammar.viterbi(sentences[0])
     assert math.exp(parse.log_prob) == pytest.approx(max(attached_to_verb, attached_to_noun))
     assert float(grammar.log_prob(sentences[0]).exp()) == pytest.approx(attached_to_verb + attached_to_noun)
+    assert found.best == pytest.approx(attached_to_verb / (attached_to_verb + attached_to_noun))
     shares = [compute(TEXTS[0], number).best for number in range(1, SHOWN + 1)]
     assert all(math.isnan(share) or 0 < share <= 1 for share in shares) and min(shares) < 0.9
     assert found.tree.leaves() == list(found.sentences[0])
@@ -123,6 +125,10 @@ def test_the_control_follows_its_text():
     assert control.field.value == TEXTS[2] and GRAMMARS[control.presets.value] == TEXTS[2]
     control.presets.value = OWN
     assert control.value == TEXTS[2]
+    control.field.value = "S -> 'a' [1.0]"
+    control.presets.value = next(iter(GRAMMARS))
+    control.presets.value = OWN
+    assert control.value == control.field.value == "S -> 'a' [1.0]"
     with pytest.raises(ValueError, match="name"):
         explore_own_grammar("none")
     with pytest.raises(ValueError, match="number"):

@@ -11,6 +11,7 @@ from toolkit.explorers import explore_what_shows_first, level_knowledge
 from toolkit.explorers.example_families import DEEP, LARGE, TOY, example_family
 from toolkit.explorers.level_knowledge import rules_applied
 from toolkit.explorers.what_shows_first import GUESS, OPEN, compute, describe, draw
+from toolkit.grammars.enumeration import enumerate_sentences
 from toolkit.grammars.families import GrammarFamily
 
 # Of the toy family, by enumeration in another program: tokens, share of documents so long, the expected probability of
@@ -56,7 +57,7 @@ def derivations(family, metadata):
 
 def test_beliefs_with_unequal_probabilities_counted_derivation_by_derivation():
     family = small_family()
-    found = level_knowledge._counted("small", family)
+    found = level_knowledge._counted("small", family, enumerate_sentences(family))
     weights = {}
     for metadata in itertools.product(range(2), range(2)):
         prior = math.prod(family.choice_probs[level][c] for level, c in enumerate(metadata))

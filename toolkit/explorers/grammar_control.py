@@ -7,11 +7,11 @@ from toolkit.lessons import controls
 
 GRAMMARS = {
     "a telescope: two readings": """S -> NP VP [1.0]
-NP -> Det N [0.5] | NP PP [0.2] | 'she' [0.3]
-VP -> V NP [0.7] | VP PP [0.3]
+NP -> Det N [0.5] | 'Kim' [0.3] | NP PP [0.2]
+VP -> VP PP [0.3] | V NP [0.7]
 PP -> 'with' NP [1.0]
 Det -> 'the' [0.6] | 'a' [0.4]
-N -> 'man' [0.4] | 'dog' [0.4] | 'telescope' [0.2]
+N -> 'telescope' [0.2] | 'dog' [0.4] | 'man' [0.4]
 V -> 'saw' [0.6] | 'liked' [0.4]""",
     "brackets: empty sentences too": "S -> '(' S ')' S [0.4] | [0.6]",
     "sums and products: recursion to the left": """E -> E '+' T [0.3] | T [0.7]
@@ -36,19 +36,20 @@ class GrammarControl(widgets.VBox):
         value: the text.
         presets: the list of names.
         field: where to write; what is written counts when the field is left.
+        own: what the reader wrote last; the last name of the list brings it back.
     """
 
     value = traitlets.Unicode()
 
     def __init__(self, name: str):
-        self._held = False
+        self._held, self.own = False, ""
         self.presets = controls.choice("begin with", [*GRAMMARS, OWN], name)
         self.field = widgets.Textarea(
             value=GRAMMARS[name],
             description="grammar",
             continuous_update=False,
             rows=8,
-            layout=widgets.Layout(width="660px", max_width="100%"),
+            layout=widgets.Layout(width="660px", max_width="calc(100% - 4px)"),  # its own margin beside it
             style={"description_width": "initial"},
         )
         use = controls.button("Use this grammar", lambda: None, tooltip="Leaving the field is enough")
@@ -59,12 +60,12 @@ class GrammarControl(widgets.VBox):
         self.observe(self._show, "value")
 
     def _load(self, _: object) -> None:
-        if not self._held and self.presets.value != OWN:
-            self.value = GRAMMARS[self.presets.value]
+        if not self._held:
+            self.value = GRAMMARS.get(self.presets.value) or self.own or self.value
 
     def _edit(self, _: object) -> None:
         if not self._held:
-            self.value = self.field.value
+            self.own = self.value = self.field.value
 
     def _show(self, _: object) -> None:
         self._held = True

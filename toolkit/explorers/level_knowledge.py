@@ -79,11 +79,21 @@ def level_knowledge(name: str = TOY) -> LevelKnowledge:
     require(family.n_grammars > 1, "level_knowledge", "name", "a family with several grammars", repr(name))
     if name in SAMPLED:
         return _sampled(name, family, SAMPLED[name])
-    return _counted(name, family)
+    return _counted(name, family, all_sentences(name))
 
 
-def _counted(name: str, family: GrammarFamily) -> LevelKnowledge:
-    share, columns = prefix_beliefs(enumerate_sentences(family), family)
+@functools.cache
+def all_sentences(name: str) -> Enumeration:
+    """Write down all sentences of an example family, once for all views.
+
+    Args:
+        name: of the family.
+    """
+    return enumerate_sentences(example_family(name))
+
+
+def _counted(name: str, family: GrammarFamily, every: Enumeration) -> LevelKnowledge:
+    share, columns = prefix_beliefs(every, family)
     return _made(name, family, share, columns, 0, 0.0)
 
 
@@ -102,18 +112,17 @@ def prefix_beliefs(
     """
     joint = (every.log_prob + family.metadata_log_prob).exp()
     rows, lengths = every.documents.padded(), every.documents.lengths
+    longest = int(lengths.max())
     # Sentences stand in the order of their tokens: those that begin alike stand together.
-    starts = torch.zeros(len(rows), dtype=torch.bool)
-    starts[0] = True
+    prefix = torch.zeros(len(rows), dtype=torch.int64)
     shares, columns = [], []
-    for place in range(int(lengths.max()) + 1):
+    for place in range(longest + 1):
         if place:
-            starts[1:] |= rows[1:, place - 1] != rows[:-1, place - 1]
-        long_enough = lengths >= place
-        prefix = starts.long().cumsum(0) - 1
-        mass = joint.new_zeros(int(prefix[-1]) + 1, joint.shape[1]).index_add_(
-            0, prefix[long_enough], joint[long_enough]
-        )
+            kept = lengths >= place
+            rows, lengths, joint, prefix = rows[kept], lengths[kept], joint[kept], prefix[kept]
+            differ = (prefix[1:] != prefix[:-1]) | (rows[1:, place - 1] != rows[:-1, place - 1])
+            prefix = torch.cat([prefix.new_zeros(1), differ.long().cumsum(0)])
+        mass = joint.new_zeros(int(prefix[-1]) + 1, joint.shape[1]).index_add_(0, prefix, joint)
         shares.append(float(mass.sum()))
         columns.append(torch.stack([(part * mass.sum(1)).sum() / shares[-1] for part in _beliefs(mass, family)]))
     return torch.tensor(shares, dtype=torch.float64), torch.stack(columns)

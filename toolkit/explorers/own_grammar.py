@@ -213,7 +213,7 @@ def _draw_numbers(picture: Svg, found: Written, left: float, top: float) -> None
         picture.text(x, top + 12, words, size=12.5, bold=True, anchor="end" if words == "exact" else "start")
     rows = (
         ("mean length", "tokens", found.length, found.drawn_length),
-        ("entropy", "nats", found.entropy, found.drawn_surprise),
+        ("tree entropy", "nats", found.entropy, found.drawn_surprise),
     )
     for number, (name, unit, exact, drawn) in enumerate(rows):
         y = top + 12 + _LINE * (number + 1)
@@ -221,7 +221,7 @@ def _draw_numbers(picture: Svg, found: Written, left: float, top: float) -> None
         value = "∞" if math.isinf(exact) else f"{exact:.2f}"
         picture.text(columns[0], y, value, size=12.5, bold=True, anchor="end")
         picture.text(columns[0] + 8, y, unit, size=12, fill=style.GREY)
-        said = "not weighed" if drawn is None else f"{drawn[0]:.2f} ± {drawn[1]:.2f}"
+        said = _missing(found) if drawn is None else f"{drawn[0]:.2f} ± {drawn[1]:.2f}"
         picture.text(columns[1], y, said, size=12.5)
 
 
@@ -234,6 +234,11 @@ def _draw_sentences(picture: Svg, found: Written, left: float) -> None:
         picture.text(left + 16, y, number, size=12, anchor="end", fill=style.GREY)
         words = shorten(" ".join(sentence) or "(no token)", _WIDTH - left - 38, 12.5, bold=chosen)
         picture.text(left + 24, y, words, size=12.5, bold=chosen)
+
+
+def _missing(found: Written) -> str:
+    """Say why there is no mean of what was drawn."""
+    return "none ended" if not found.sentences else "too long to say"
 
 
 def _share(p: float) -> str:
@@ -267,12 +272,14 @@ def describe(found: Written) -> str:
     if found.drawn_surprise is not None:
         mean, error = found.drawn_surprise
         count = min(_WEIGHED, N_DRAWN - found.n_cut)
-        text += f" −log p of {count} of them: {mean:.2f} ± {error:.2f} nats"
-        text += " (that is the entropy, or less where sentences have several trees)."
+        text += (
+            f" −log p of {count} of them, on average: {mean:.2f} ± {error:.2f} nats; expected is that entropy, or less"
+        )
+        text += " where sentences have several trees."
     if found.n_cut and found.mass > 0:
         text += f" {found.n_cut} of {N_DRAWN} were given up, longer than {MOST_TOKENS} tokens or endless."
     if found.tree is not None:
-        text += f" Sentence {found.number}: {' '.join(found.tree.leaves()) or 'no token'}."
+        text += f" Sentence {found.number}: {' '.join(found.tree.leaves()) or 'no token at all'}."
     return text
 
 

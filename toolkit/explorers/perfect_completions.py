@@ -18,8 +18,8 @@ from toolkit.explorers.example_families import (
     metadata_words,
     tokens_of,
 )
-from toolkit.explorers.level_knowledge import SAMPLED
-from toolkit.grammars.enumeration import Enumeration, enumerate_sentences
+from toolkit.explorers.level_knowledge import SAMPLED, all_sentences
+from toolkit.grammars.enumeration import Enumeration
 from toolkit.grammars.families import GrammarFamily
 from toolkit.grammars.grammar import PCFG
 from toolkit.grammars.tree_drawing import draw_tree
@@ -93,11 +93,6 @@ class Completed:
 
 
 @functools.cache
-def _sentences(name: str) -> Enumeration:
-    return enumerate_sentences(example_family(name))
-
-
-@functools.cache
 def _grammar(name: str, metadata: tuple[int, ...]) -> PCFG:
     return example_family(name).grammar(metadata).to_pcfg()
 
@@ -117,7 +112,7 @@ def compute(name: str = TOY, document: int = 9, length: int = 6, number: int = 1
     require(name in FAMILIES, "compute", "name", f"one of {FAMILIES}", repr(name))
     require(length >= 0, "compute", "length", ">= 0", length)
     require(1 <= number <= N_SHOWN, "compute", "number", f"1 to {N_SHOWN}", number)
-    family, every = example_family(name), _sentences(name)
+    family, every = example_family(name), all_sentences(name)
     metadata = draw_metadata(family, document)
     tokens = tuple(tokens_of(family, derive(family, metadata, document)))
     length = min(length, len(tokens))
@@ -184,7 +179,7 @@ def _draw_rows(picture: Svg, found: Completed) -> None:
     cell = min(16.0, (right - left) / longest)
     head = _TOP + 14
     picture.text(left, head, "prompt and completion", size=12.5, bold=True)
-    picture.text(right + 14, head, "fits the own grammar?", size=12.5, bold=True)
+    picture.text(right + 14, head, "fits its grammar?", size=12.5, bold=True)
     names = found.family.terminals
     rows = [("the document", found.tokens, None), *((str(n), c.tokens, c) for n, c in enumerate(found.completions, 1))]
     top = head + 8
@@ -214,7 +209,7 @@ def _tokens(n: int) -> str:
 
 
 def _finding(found: Completed) -> str:
-    return f"After {_tokens(found.length)}, {_percent(found.chance)} of perfect completions fit the own grammar"
+    return f"After {_tokens(found.length)}, {_percent(found.chance)} of perfect completions fit the document's grammar"
 
 
 def describe(found: Completed) -> str:
@@ -226,8 +221,8 @@ def describe(found: Completed) -> str:
     begin = f"{found.n_sentences:,} sentences begin" if found.n_sentences > 1 else "1 sentence begins"
     return (
         f"{found.name}; document {found.document}, metadata {metadata_words(found.metadata)}, cut after "
-        f"{_tokens(found.length)} ({prompt}). {begin} like this. Every completion is a sentence of some grammar, of "
-        f"its own with probability {found.chance + 1e-11:.3f}: {own} of the {N_SHOWN} drawn here. "
+        f"{_tokens(found.length)} ({prompt}). {begin} like this. Every completion is a sentence of some grammar, "
+        f"and of the document's with probability {found.chance + 1e-11:.3f}: {own} of the {N_SHOWN} drawn here. "
         f"Completion {found.number}: {rest}."
     )
 

@@ -17,6 +17,10 @@ LANGUAGES: tuple[Mapping[str, float], Mapping[str, float]] = ({"ab": 0.5, "aa": 
 """Of ``two_grammars``: the sentences of each."""
 
 _MOST = 20_000
+_HINTS: Mapping[type[Exception], str] = {
+    ZeroDivisionError: "What if no sentence begins like this?",
+    IndexError: "What if a sentence ends here?",
+}
 
 
 @exercise
@@ -57,7 +61,7 @@ def next_token(answer: Any) -> Verdict:
         except Exception as error:
             if isinstance(error, NotImplementedError) and not str(error):
                 raise
-            hint = "What if no sentence begins like this?" if isinstance(error, ZeroDivisionError) else ""
+            hint = _HINTS.get(type(error), "")
             return Verdict(False, f"{case}: {stopped(error, hint)}")
         if came is None or came is ...:
             raise NotImplementedError
