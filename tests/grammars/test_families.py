@@ -115,3 +115,29 @@ def test_children_that_are_no_integers():
 def test_a_grammar_has_no_choice():
     with pytest.raises(ValueError, match="one set a level"):
         LevelledGrammar((1, 2), [[[[(0,)]], [[(1,)]]]])
+
+
+def test_lengths_of_more_grammars_than_can_be_counted() -> None:
+    """What is nowhere better is not carried along: these are three billion combinations."""
+    family = GrammarFamily.random([1, *[3] * 20], 3, 2, (1, 2), seed=0)
+    assert family.n_grammars == 3**20 and (family.shortest, family.longest) == (1, 2**20)
+    with pytest.raises(ValueError, match="16777216|at most"):
+        _ = family.all_metadata
+    small = GrammarFamily.random([1, 3, 2, 3, 2], 3, 2, (1, 2, 4), seed=5)
+    parts = [small.grammar(row) for row in small.all_metadata.tolist()]
+    assert small.shortest == min(part.shortest for part in parts)
+    assert small.longest == max(part.longest for part in parts)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GrammarFamily([1, 2], [[[[[0], [1, 1]]]]], [[[["a", "b"]]]]),
+        lambda: GrammarFamily([1, 2], [[[[[0], [1, 1]]]]], [[[1]]]),
+        lambda: GrammarFamily([1, 2], [[[[[0]]], [[[1]]]]], choice_probs=[0.5]),
+        lambda: GrammarFamily([1, 2], [[[[[0]]]]]).sample(1, "0"),
+    ],
+)
+def test_what_is_no_number_or_not_nested_is_one_clear_error(make) -> None:
+    with pytest.raises((TypeError, ValueError), match="bad argument"):
+        make()

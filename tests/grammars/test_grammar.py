@@ -320,3 +320,16 @@ def test_a_large_vocabulary() -> None:
     row = grammar.next_token_probs(["w1"])
     assert row[:-1].tolist() == pytest.approx([1 / 600] * 300) and float(row[-1]) == pytest.approx(0.5)
     assert grammar.viterbi(["w7"]).log_prob == pytest.approx(math.log(1 / 600))
+
+
+def test_names_in_arrays_and_numbers_that_are_none():
+    grammar = PCFG.fromstring("S -> 'a' S [0.5] | 'b' [0.5]")
+    assert grammar.log_prob(np.array(["a", "b"])) == grammar.log_prob(["a", "b"])
+    assert grammar.log_prob(np.array([["a", "b"]])).tolist() == [float(grammar.log_prob(["a", "b"]))]
+    assert grammar.log_prob(np.array([0, 1], dtype=object)) == grammar.log_prob([0, 1])
+    assert grammar.encode(np.array(["b", "z"])).tolist() == [1, 2]
+    with pytest.raises(TypeError, match="bad argument"):
+        grammar.log_prob([2**70])
+    for wrong in ({"n": "3"}, {"n": 2.5}, {"n": 1, "max_steps": 1.5}, {"n": 1, "max_tokens": None}):
+        with pytest.raises(TypeError):
+            grammar.sample(**wrong)

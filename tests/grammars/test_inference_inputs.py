@@ -229,3 +229,13 @@ def test_levels_with_one_choice_and_levels_with_three():
     torch.testing.assert_close(found.level_posterior()[1][0, 0], prior)
     two = torch.tensor([0.1, 0.7, 0], dtype=torch.float64)
     torch.testing.assert_close(found.level_posterior()[1][0, 1], two / two.sum())
+
+
+def test_numbers_that_are_no_tokens_or_no_sizes_are_one_clear_error():
+    family = from_text("01|1;0|10/11")
+    for wrong in (["a", "b"], [2**70], [[0], ["a"]]):
+        with pytest.raises(TypeError, match="bad argument 'sentences'"):
+            infer(family, wrong)
+    for wrong in (1.5, True):
+        with pytest.raises(TypeError):
+            infer(family, [[0]], chunk_size=wrong)

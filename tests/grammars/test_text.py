@@ -1,5 +1,7 @@
 """The compact form and families drawn at random."""
 
+from typing import Any, cast
+
 import pytest
 
 from toolkit.grammars.families import GrammarFamily, LevelledGrammar
@@ -115,3 +117,11 @@ def test_every_right_hand_side_there_is_can_be_asked_for():
 def test_families_that_cannot_be_drawn(arguments, message):
     with pytest.raises(ValueError, match=message):
         random_family(*arguments, seed=0)
+
+
+def test_what_is_no_text_or_no_integer_is_one_clear_error() -> None:
+    with pytest.raises(TypeError):
+        from_text(cast(Any, None))
+    for wrong in ({"seed": None}, {"seed": "a"}, {"seed": 0, "lengths": (2.5,)}, {"seed": 0, "n_choices": 2.5}):
+        with pytest.raises(TypeError):
+            random_family([1, 2, 3], **cast(Any, wrong))

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from toolkit.core.errors import reject, require
+from toolkit.core.errors import argument_error, reject, require
 
 PADDING = -1
 """What stands behind the end of a sentence in the padded form."""
@@ -122,7 +122,12 @@ def as_documents(operation: str, sentences: Any, device: torch.device | str | No
         reject(operation, "sentences", "tokens as integers", type(sentences).__name__, kind=TypeError)
     if not sentences or isinstance(sentences[0], int | np.integer):
         sentences = [sentences] if sentences else []
-    rows = [_integers(operation, torch.as_tensor(np.asarray(s) if _of_numpy(s) else s)) for s in sentences]
+    try:
+        given = [torch.as_tensor(np.asarray(s) if _of_numpy(s) else s) for s in sentences]
+    except (TypeError, ValueError, RuntimeError) as error:
+        expected = "tokens as integers of at most 64 bits"
+        raise argument_error(operation, "sentences", expected, repr(sentences)[:80], kind=TypeError) from error
+    rows = [_integers(operation, row) for row in given]
     for row in rows:
         require(row.ndim == 1, operation, "sentences", "a sequence of tokens each", f"shape {list(row.shape)}")
         require(not len(row) or int(row.min()) >= 0, operation, "sentences", "tokens >= 0", row.tolist()[:20])

@@ -1,6 +1,7 @@
 """Grammars whose sentences are rewritten level by level, and families of them that metadata choose from."""
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -12,9 +13,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.core.errors import reject, require
+from toolkit.core.errors import argument_error, reject, require
 from toolkit.grammars.documents import Documents
-from toolkit.grammars.family_checks import Children, checked_choices, checked_level, checked_names, checked_probs
+from toolkit.grammars.family_checks import (
+    Children,
+    checked_choices,
+    checked_names,
+    checked_probs,
+    checked_rules,
+    readable,
+)
 from toolkit.grammars.grammar import PCFG
 
 
@@ -58,19 +66,40 @@ class GrammarFamily:
             ValueError: sizes that are not positive or do not start with 1, a level or symbol without rules, an
                 alternative without children or with a child that the next level does not have, probabilities that are
                 negative or do not add up to 1, names of terminals that are too few, too many, or the same.
+            TypeError: what should be a number or a sequence is none.
         """
         operation = type(self).__name__
-        sizes = tuple(int(size) for size in sizes)
+        sizes = readable(operation, "sizes", "whole numbers", lambda: tuple(operator.index(size) for size in sizes))
         require(len(sizes) >= 2, operation, "sizes", "the root's 1, then the size of each level", sizes)
         require(sizes[0] == 1, operation, "sizes", "1 first: a single root", sizes)
         require(min(sizes) >= 1, operation, "sizes", "positive numbers", sizes)
-        require(len(rules) == len(sizes) - 1, operation, "rules", f"{len(sizes) - 1} levels", len(rules))
-        kept = tuple(checked_level(operation, level, sizes, given) for level, given in enumerate(rules))
+        kept = readable(
+            operation, "rules", "rules[level][choice][symbol]", lambda: checked_rules(operation, tuple(sizes), rules)
+        )
         object.__setattr__(self, "sizes", sizes)
         object.__setattr__(self, "rules", kept)
-        object.__setattr__(self, "probs", checked_probs(operation, kept, probs))
-        object.__setattr__(self, "choice_probs", checked_choices(operation, kept, choice_probs))
-        object.__setattr__(self, "terminals", checked_names(operation, sizes[-1], terminals))
+        object.__setattr__(
+            self,
+            "probs",
+            readable(
+                operation, "probs", "numbers as nested as the rules", lambda: checked_probs(operation, kept, probs)
+            ),
+        )
+        object.__setattr__(
+            self,
+            "choice_probs",
+            readable(
+                operation,
+                "choice_probs",
+                "choice_probs[level][choice]",
+                lambda: checked_choices(operation, kept, choice_probs),
+            ),
+        )
+        object.__setattr__(
+            self,
+            "terminals",
+            readable(operation, "terminals", "names", lambda: checked_names(operation, sizes[-1], terminals)),
+        )
         object.__setattr__(self, "name", name)
 
     @property
@@ -105,7 +134,12 @@ class GrammarFamily:
 
     @cached_property
     def all_metadata(self) -> Int[Tensor, "grammars levels"]:
-        """Every value of the metadata, the last level's choice changing fastest."""
+        """Every value of the metadata, the last level's choice changing fastest.
+
+        Raises:
+            ValueError: there are more than 2²⁴ (16 million).
+        """
+        require(self.n_grammars <= 2**24, "all_metadata", "family", "at most 2**24 grammars", self.n_grammars)
         return torch.cartesian_prod(*(torch.arange(k) for k in self.n_choices)).reshape(self.n_grammars, self.depth)
 
     @cached_property
@@ -133,7 +167,10 @@ class GrammarFamily:
             ValueError: not one choice for each level, or a choice that a level does not have.
             TypeError: no integers.
         """
-        given = torch.as_tensor(metadata)
+        try:
+            given = torch.as_tensor(metadata)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise argument_error(operation, "metadata", "integers", repr(metadata)[:80], kind=TypeError) from error
         if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
             reject(operation, "metadata", "integers", given.dtype, kind=TypeError)
         given = given.to(torch.int64)
@@ -156,7 +193,9 @@ class GrammarFamily:
         Raises:
             ValueError: see :meth:`check_metadata`.
         """
-        (row,) = self.check_metadata("grammar", metadata).tolist()
+        rows = self.check_metadata("grammar", metadata).tolist()
+        require(len(rows) == 1, "grammar", "metadata", "one row", f"{len(rows)} rows")
+        (row,) = rows
         label = f"{self.name}({', '.join(map(str, row))})" if self.name and self.n_grammars > 1 else self.name
         return LevelledGrammar(
             self.sizes,
@@ -321,10 +360,11 @@ class GrammarFamily:
         )
 
     def _extreme_length(self, extreme: Any) -> int:
-        # Symbols of one document share its choices, so that each combination of them has lengths of its own.
+        # Symbols of one document share its choices, so that each combination of them has lengths of its own. What is
+        # nowhere better than another combination cannot become so above: there would be too many to keep all.
         below = {(1,) * self.n_terminals}
         for level in reversed(range(self.depth)):
-            below = {
+            found = {
                 tuple(
                     extreme(
                         sum(lengths[child] for child in children)
@@ -336,6 +376,10 @@ class GrammarFamily:
                 for choice, symbols in enumerate(self.rules[level])
                 for lengths in below
             }
+            below = set()
+            for lengths in sorted(found, reverse=extreme is max):
+                if not any(all(extreme(pair) == pair[0] for pair in zip(kept, lengths, strict=True)) for kept in below):
+                    below.add(lengths)
         return extreme(length for (length,) in below)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from toolkit.core.errors import argument_error, require
@@ -11,7 +11,24 @@ Children = tuple[int, ...]
 """The right-hand side of a rule: which symbols of the next level, from 0."""
 
 
-def checked_level(
+def readable(operation: str, argument: str, expected: str, read: Callable[[], Any]) -> Any:
+    """Return what is read, with one clear error where something is no number or no sequence."""
+    try:
+        return read()
+    except TypeError as error:
+        if str(error).startswith(f"{operation}: bad argument"):
+            raise
+        raise argument_error(operation, argument, expected, str(error), kind=TypeError) from error
+
+
+def checked_rules(
+    operation: str, sizes: tuple[int, ...], given: Any
+) -> tuple[tuple[tuple[tuple[Children, ...], ...], ...], ...]:
+    require(len(given) == len(sizes) - 1, operation, "rules", f"{len(sizes) - 1} levels", len(given))
+    return tuple(_checked_level(operation, level, sizes, of_level) for level, of_level in enumerate(given))
+
+
+def _checked_level(
     operation: str, level: int, sizes: tuple[int, ...], given: Any
 ) -> tuple[tuple[tuple[Children, ...], ...], ...]:
     require(len(given) >= 1, operation, "rules", f"a set of rules at level {level}", "none")

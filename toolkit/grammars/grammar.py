@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
@@ -175,13 +176,16 @@ class PCFG:
 
         Raises:
             ValueError: a negative number.
+            TypeError: no integers.
         """
         for name, value in (("n", n), ("max_tokens", max_tokens), ("max_steps", max_steps)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                reject("sample", name, "an integer", repr(value), kind=TypeError)
             require(value >= 0, "sample", name, ">= 0", value)
         where = resolve_device(device)
         return work_list.draw_documents(
             self._rule_table.to(where),
-            n,
+            int(n),
             generator=resolve_generator(generator, device=where),
             max_tokens=max_tokens,
             max_steps=max_steps,

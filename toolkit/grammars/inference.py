@@ -54,6 +54,8 @@ def infer(
     if dtype not in (torch.float64, torch.float32):
         reject("infer", "dtype", "torch.float64 or torch.float32", dtype, kind=TypeError)
     if chunk_size is not None:
+        if isinstance(chunk_size, bool) or not isinstance(chunk_size, int):
+            reject("infer", "chunk_size", "an integer", repr(chunk_size), kind=TypeError)
         require(chunk_size >= 1, "infer", "chunk_size", ">= 1", chunk_size)
     documents = as_documents("infer", sentences, None if device is None else resolve_device(device))
     grammars = _chosen_grammars(family, metadata)

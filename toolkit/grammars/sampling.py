@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -36,8 +37,9 @@ class Sampler:
         return_trees: bool = False,
     ) -> Documents:
         """Draw documents; arguments and result as :meth:`GrammarFamily.sample`."""
-        if isinstance(n, bool) or not isinstance(n, int):
+        if isinstance(n, bool) or not isinstance(n, int | np.integer):
             reject("sample", "n", "a number of documents", repr(n), kind=TypeError)
+        n = int(n)
         require(n >= 0, "sample", "n", ">= 0", n)
         device = resolve_device(device, like=metadata if isinstance(metadata, Tensor) else None)
         generator = resolve_generator(generator, device=device)

@@ -26,6 +26,8 @@ def encode_tokens(operation: str, terminals: tuple[str, ...], tokens: Any) -> In
     Raises:
         TypeError: no names.
     """
+    if isinstance(tokens, np.ndarray):
+        tokens = tokens.tolist()
     if isinstance(tokens, str):
         if any(len(name) != 1 for name in terminals):
             expected = "a sequence of names, such as text.split()"
@@ -53,7 +55,7 @@ def read_sentences(operation: str, terminals: tuple[str, ...], given: Any) -> tu
     if isinstance(given, Documents):
         return given, False
     if isinstance(given, np.ndarray):
-        given = torch.as_tensor(given)
+        given = given.tolist() if given.dtype.kind in "UO" else torch.as_tensor(given)
     if isinstance(given, Tensor):
         require(given.ndim in (1, 2), operation, "sentences", "one or two dimensions", f"shape {list(given.shape)}")
         if given.ndim == 1 and len(given):

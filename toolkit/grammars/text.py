@@ -3,7 +3,9 @@
 import random
 from collections.abc import Sequence
 
-from toolkit.core.errors import require
+import numpy as np
+
+from toolkit.core.errors import reject, require
 from toolkit.grammars.families import GrammarFamily, LevelledGrammar
 from toolkit.grammars.family_checks import Children
 
@@ -28,7 +30,10 @@ def from_text(text: str, *, terminals: Sequence[str] | None = None, name: str = 
     Raises:
         ValueError: a character that is no digit, an empty alternative, sets of different sizes, a child that the next
             level does not have.
+        TypeError: no text.
     """
+    if not isinstance(text, str):
+        reject("from_text", "text", "text", type(text).__name__, kind=TypeError)
     rules = [
         [
             [[_children(a, text) for a in symbol.split("|")] for symbol in group.split("/")]
@@ -90,8 +95,15 @@ def random_family(
 
     Raises:
         ValueError: there are too few right-hand sides to be distinct or disjoint.
+        TypeError: a number that is no integer.
     """
-    draw = random.Random(seed)
+    of_levels = n_choices if isinstance(n_choices, Sequence) else [n_choices]
+    given = {"sizes": sizes, "n_choices": of_levels, "lengths": lengths}
+    given |= {"n_alternatives": [n_alternatives], "seed": [seed]}
+    for argument, numbers in given.items():
+        if not all(isinstance(number, int | np.integer) for number in numbers):
+            reject("random_family", argument, "integers", list(numbers)[:20], kind=TypeError)
+    draw = random.Random(int(seed))
     depth = len(sizes) - 1
     require(depth >= 1 and sizes[0] == 1, "random_family", "sizes", "1 first, then the size of each level", list(sizes))
     require(min(sizes) >= 1, "random_family", "sizes", "positive numbers", list(sizes))
