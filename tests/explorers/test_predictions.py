@@ -6,9 +6,11 @@ import re
 import pytest
 import torch
 
+from tests.explorers.made_metadata import made_run
 from toolkit.disentanglement import factorised_scores, interval, joint_from_table, pid
 from toolkit.estimators import RAM, LeaveOneOut, exact_variance
 from toolkit.experiments.adversarial_published import N_IMAGES, published_tables
+from toolkit.experiments.metadata_conditioning_comparison import compare
 from toolkit.experiments.small_tapes import Design
 from toolkit.explorers import predictions
 from toolkit.explorers.adversarial_records import TRANSFER, adversarial_run
@@ -146,3 +148,30 @@ def test_grammars_is_right_by_exact_inference_on_every_sentence():
     assert right[2] == pytest.approx(100) and max(right[:2]) < 65
     said = [float(number) for number in re.findall(r"(\d+) %", question.explanation)]
     assert said == pytest.approx(right, abs=0.51)
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "answer"),
+    [
+        (1.5, 0.5, "only after long beginnings"),
+        (0.5, 1.5, "only after short beginnings"),
+        (0.5, 0.5, "after short beginnings and after long ones"),
+        (1.5, 1.0, "after neither"),
+    ],
+)
+def test_metadata_conditioning_is_answered_by_the_record(short, long, answer):
+    records = made_run(short=short, long=long, jitter=1e-4)
+    question = predictions.metadata_conditioning(records)
+    assert question.answer == answer
+    beside = compare(*(next(r for r in records if r.variant.endswith(name)) for name in ("D_M=3", "/baseline")))
+    assert f"({beside.short} nats)".replace("-", "−") in question.explanation
+    assert f"({beside.long} nats)".replace("-", "−") in question.explanation
+    claim = "So the paper claims, too." if answer.startswith("only after long") else "The paper claims: only after long"
+    assert claim in question.explanation
+
+
+@pytest.mark.parametrize("records", [[], made_run(seeds=(0,), short=2.0, long=2.0)])
+def test_metadata_conditioning_without_several_seeds_is_the_papers_claim(records):
+    question = predictions.metadata_conditioning(records)
+    assert question.answer == "only after long beginnings" and "No run with several seeds" in question.explanation
+    assert "paper" not in question._repr_mimebundle_()[0]["text/markdown"]

@@ -1,5 +1,8 @@
 """The questions that lessons begin with. They live here, so that no answer stands above its question in a notebook."""
 
+from collections.abc import Sequence
+
+from toolkit.experiments import Record
 from toolkit.lessons import predict
 from toolkit.lessons.prediction import Prediction
 
@@ -205,4 +208,54 @@ def grammars() -> Prediction:
         explanation=f"The best guess of the top level's coin is right in {right[0]:.0f} % of documents, of the middle "
         f"level's in {right[1]:.0f} %, of the bottom level's in {right[2]:.0f} %. Its rules are used again and again, "
         "and write the letters themselves.",
+    )
+
+
+def metadata_conditioning(records: Sequence[Record] | None = None) -> Prediction:
+    """Ask when a model that was shown metadata in training is the better one, for ``12_metadata_conditioning``.
+
+    Args:
+        records: of the study, to take the answer from; default: those that come with the toolkit. Where none has two
+            seeds, the answer is what the paper claims, and is said to be.
+    """
+    from toolkit.experiments.metadata_conditioning_comparison import compare
+    from toolkit.explorers.metadata_records import depth_of, recorded_runs
+
+    answers = {
+        (True, True): "after short beginnings and after long ones",
+        (True, False): "only after short beginnings",
+        (False, True): "only after long beginnings",
+        (False, False): "after neither",
+    }
+    claimed = answers[False, True]
+    found = [
+        (run, compare(run.arms[-1], run.baseline))
+        for run in recorded_runs(records)
+        if set(run.arms[-1].seeds) & set(run.baseline.seeds)
+    ]
+    told = next(((run, beside) for run, beside in found if beside.short.n > 1), None)
+    if told is None:
+        answer = claimed
+        explanation = "So the paper claims. No run with several seeds is recorded here that could say whether it holds."
+    else:
+        run, beside = told
+        answer = answers[beside.short.sign < 0, beside.long.sign < 0]
+        words = {1: "clearly greater", -1: "clearly less", 0: "not clearly another"}
+        short, long = (
+            f"{words[part.sign]} than the other's after {name} beginnings ({part} nats)".replace("-", "−")
+            for name, part in (("short", beside.short), ("long", beside.long))
+        )
+        agrees = "So the paper claims, too." if answer == claimed else f"The paper claims: {claimed}."
+        explanation = (
+            f"In our run of {beside.short.n} seeds the divergence from the best prediction of the model that was told "
+            f"{depth_of(run.arms[-1])} levels of choices is {short}, and {long}. {agrees}"
+        )
+    return predict(
+        "Two equal language models read equally many documents. Each document comes from one of several grammars. One "
+        "model is told for a share of its documents which grammar it is; the other never is. Afterwards neither is "
+        "told anything, and both go on with beginnings of new documents. When is the one that was told clearly nearer "
+        "to the best prediction there can be?",
+        list(answers.values()),
+        answer=answer,
+        explanation=explanation,
     )
