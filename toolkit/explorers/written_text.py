@@ -245,7 +245,7 @@ def _draw_bars(picture: Svg, found: Texts) -> None:
 
 
 def _draw_rows(picture: Svg, found: Texts, top: float) -> None:
-    left, right = 112.0, _WIDTH - 190
+    left, right = 112.0, _WIDTH - 200
     names = found.family.terminals
     longest = max(len(found.tokens), *(len(one.tokens) for one in found.texts))
     cell = min(16.0, (right - left) / longest)
@@ -272,7 +272,7 @@ def _draw_rows(picture: Svg, found: Texts, top: float) -> None:
 def _verdict(text: Written) -> tuple[str, str, str]:
     if text.own:
         others = len(text.accepting) - 1
-        return "✓", "of its own grammar" + (f" and {others} more" if others else ""), style.INK
+        return "✓", (f"of its own and {others} more" if others else "of its own grammar"), style.INK
     if text.accepting:
         others = len(text.accepting) - 1
         return "✗", f"of {metadata_words(text.accepting[0])}" + (f" and {others} more" if others else ""), style.INK
@@ -293,7 +293,7 @@ def _tokens(n: int) -> str:
 
 def _finding(found: Texts) -> str:
     baseline, told = (_percent(found.scores[who].any) for who in (BASELINE, TOLD))
-    return f"After {_tokens(found.length)}, sentences: baseline {baseline}, metadata-trained {told}, perfect 100 %"
+    return f"Sentences after {_tokens(found.length)}: baseline {baseline}, metadata {told}, perfect 100 %"
 
 
 def describe(found: Texts) -> str:
