@@ -187,8 +187,7 @@ def _draw_beliefs(picture: Svg, found: Reading, top: float) -> None:
         picture.text(edges[0] - 8, to_y(value) + 4, name, size=12, anchor="end", fill=style.GREY)
     step = next(step for step in (1, 2, 5, 10, 20) if step * (edges[-1] - edges[0]) / found.n_tokens >= 20)
     for number in range(0, found.n_tokens + 1, step):
-        if number == 0 or places[-1] - places[number] > 34 or number == found.n_tokens - 1:
-            picture.text(places[number], bottom + 16, number, size=12, anchor="middle", fill=style.GREY)
+        picture.text(places[number], bottom + 16, number, size=12, anchor="middle", fill=style.GREY)
     picture.text(places[-1], bottom + 16, "end", size=12, anchor="middle", fill=style.GREY)
     picture.text((edges[0] + edges[-1]) / 2, bottom + 34, "tokens read", size=12.5, anchor="middle")
     at = places[found.place]

@@ -176,8 +176,9 @@ def draw(found: Written) -> Svg:
         words = "No sentence ended." if not found.sentences else "This sentence is too long to draw its tree."
         picture.text(14, upper + 18, words, size=12.5, fill=style.GREY)
         return picture
-    share = f", {_percent(found.best)} of the sentence's probability" if found.best < 0.9995 else ", the only one"
-    picture.text(14, upper + 12, f"most probable tree of sentence {found.number}{share}", size=12.5, bold=True)
+    which = f"tree of sentence {found.number}"
+    share = f"most probable {which}, {_percent(found.best)} of the sentence's probability"
+    picture.text(14, upper + 12, share if found.best < 0.9995 else f"{which}, the only one", size=12.5, bold=True)
     picture.place(0, upper + 16, tree)
     return picture
 
@@ -238,7 +239,7 @@ def _draw_sentences(picture: Svg, found: Written, left: float) -> None:
 
 def _missing(found: Written) -> str:
     """Say why there is no mean of what was drawn."""
-    return "none ended" if not found.sentences else "too long to say"
+    return "none ended" if not found.sentences else "too long"
 
 
 def _share(p: float) -> str:
@@ -258,7 +259,8 @@ def _finding(found: Written) -> str:
     if math.isinf(found.length):
         return "Every derivation ends, but the expected length is infinite"
     spare = f"; {', '.join(map(str, checks.unreachable))} not reached" if checks.unreachable else ""
-    return f"Consistent: sentences of {found.length:.4g} tokens on average{spare}"
+    tokens = f"{found.length:.4g} token{'s' * (f'{found.length:.4g}' != '1')}"
+    return f"Consistent: sentences of {tokens} on average{spare}"
 
 
 def describe(found: Written) -> str:
@@ -272,10 +274,8 @@ def describe(found: Written) -> str:
     if found.drawn_surprise is not None:
         mean, error = found.drawn_surprise
         count = min(_WEIGHED, N_DRAWN - found.n_cut)
-        text += (
-            f" −log p of {count} of them, on average: {mean:.2f} ± {error:.2f} nats; expected is that entropy, or less"
-        )
-        text += " where sentences have several trees."
+        text += f" −log p of {count} of them, on average: {mean:.2f} ± {error:.2f} nats"
+        text += "; expected is that entropy, or less where sentences have several trees."
     if found.n_cut and found.mass > 0:
         text += f" {found.n_cut} of {N_DRAWN} were given up, longer than {MOST_TOKENS} tokens or endless."
     if found.tree is not None:
