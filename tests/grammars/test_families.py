@@ -121,7 +121,7 @@ def test_lengths_of_more_grammars_than_can_be_counted() -> None:
     """What is nowhere better is not carried along: these are three billion combinations."""
     family = GrammarFamily.random([1, *[3] * 20], 3, 2, (1, 2), seed=0)
     assert family.n_grammars == 3**20 and (family.shortest, family.longest) == (1, 2**20)
-    with pytest.raises(ValueError, match="16777216|at most"):
+    with pytest.raises(ValueError, match="at most"):
         _ = family.all_metadata
     small = GrammarFamily.random([1, 3, 2, 3, 2], 3, 2, (1, 2, 4), seed=5)
     parts = [small.grammar(row) for row in small.all_metadata.tolist()]
