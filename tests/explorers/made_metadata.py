@@ -20,12 +20,13 @@ def optimum_table(n_levels=3, grid=GRID):
     table |= {"long": [k > 0 and one >= 0.95 for k, one in enumerate(revealed)]}
     table |= {"posterior of the truth": [0.5**n_levels + (1 - 0.5**n_levels) * one for one in revealed]}
     table |= {"entropy": [2 * (1 - one) for one in revealed]}
-    table |= {f"loss, {known} known": [1.0 - 0.1 * known - 0.01 * k for k in range(n)] for known in range(n_levels + 1)}
+    for known in range(n_levels + 1):
+        table[f"loss, {known} known"] = [1.0 - 0.1 * known - 0.001 * k for k in range(n)]
     return table | {f"best accuracy, level {level}": [0.5 + 0.5 * one for one in revealed] for level in range(n_levels)}
 
 
 def made_result(seed, depth, *, kl=0.1, accuracy=0.6, probe=0.7, n_levels=3, n_layers=3, grid=GRID, n=100, **parts):
-    """Return one run; KL is ``kl(k)`` or a number, so are the accuracy of completions and of probes ``probe(level, k)``.
+    """Return one run; KL is ``kl(k)`` or a number, so is the accuracy of completions; of probes ``probe(level, k)``.
 
     A seed adds a thousandth to KL and accuracies.
     """
@@ -96,7 +97,7 @@ def made_run(depths=(3,), seeds=(0, 1, 2), *, short=1.5, long=1.0, kl=0.1, contr
     ``jitter`` times (seed − 1) is added to that factor, so that seeds differ in it.
     """
     n_levels, grid = options.pop("n_levels", 3), options.pop("grid", GRID)
-    layout = {"n_levels": n_levels, "grid": grid}
+    layout = {"n_levels": n_levels, "grid": grid, "n_layers": options.pop("n_layers", 3)}
     config = {name: options.pop(name) for name in ("family", "scale", "date", "cooldown") if name in options}
     optimum = optimum_table(n_levels, grid)
     records = [made_record("baseline", [made_result(s, 0, kl=kl, **layout) for s in seeds], **config)]

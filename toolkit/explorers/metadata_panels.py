@@ -110,7 +110,7 @@ def draw_lengths(
                 picture.line(x, to_y(low), x, to_y(high), clip=clip, **look)
                 for end in (low, high):
                     picture.line(x - 2.5, to_y(end), x + 2.5, to_y(end), clip=clip, **look)
-    ends = []
+    named: list[tuple[float, str, str]] = []
     for number, curve in enumerate(curves):
         aside = 2.2 * (number - (len(curves) - 1) / 2) if curve.ranges else 0.0
         where = [(to_x(length) + aside, to_y(y)) for length, y in zip(lengths, curve.values, strict=True)]
@@ -121,10 +121,10 @@ def draw_lengths(
             if top - 3 <= y <= bottom + 3:
                 draw_marker(picture, x, y, line)
         if curve.label and seen:
-            ends.append((min(max((bottom - seen[-1][1]) / (bottom - top), 0.0), 1.0), curve.label, line.color))
-    ends.sort(key=lambda end: end[0])
-    shares = spread([share for share, _, _ in ends], 1.15 * _TICK / (bottom - top))
-    for share, (_, label, color) in zip(shares, ends, strict=True):
+            named.append((min(max((bottom - seen[-1][1]) / (bottom - top), 0.0), 1.0), curve.label, line.color))
+    named.sort(key=lambda end: end[0])
+    shares = spread([share for share, _, _ in named], 1.15 * _TICK / (bottom - top))
+    for share, (_, label, color) in zip(shares, named, strict=True):
         picture.text(right + 7, bottom - share * (bottom - top) + 4, label, size=_TICK, bold=True, fill=color)
 
 

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from toolkit.core.errors import require
 from toolkit.core.plotting import GREY, Line
 from toolkit.core.svg import Svg
+from toolkit.core.text_width import text_width
 from toolkit.experiments import Record
 from toolkit.experiments.metadata_conditioning_comparison import Difference
-from toolkit.experiments.metadata_conditioning_config import BASELINE, FEWER
+from toolkit.experiments.metadata_conditioning_config import BASELINE
 from toolkit.explorers.example_families import choice_name
 from toolkit.explorers.metadata_panels import Curve, draw_key, draw_lengths
 from toolkit.explorers.metadata_records import (
@@ -39,7 +40,7 @@ from toolkit.lessons import View, controls, style
 
 LENGTHS, LAYERS = "prompt length", "layer"
 """What runs along the x axis."""
-_CONTROLS = {"baseline": BASELINE, "fewer steps": FEWER}
+_CLEAR = ("worse", "better")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -231,7 +232,9 @@ def draw(found: Probed) -> Svg:
     picture.text(14, 24, _finding(found), size=14, bold=True)
     looks = run.look(arm), run.look(control)
     names = [("best guess", _TRUTH), (title_of(arm), looks[0]), (title_of(control), looks[1]), ("chance", _CHANCE)]
-    draw_key(picture, 14, 48, names)
+    right = "how often is it right?"
+    picture.text(14, 48, right, size=12.5)
+    draw_key(picture, 14 + text_width(right, 12.5) + 18, 48, names)
     wide = (_WIDTH - 16) / columns
     lowest = min(
         [level.chance for level in found.levels]
@@ -242,7 +245,7 @@ def draw(found: Probed) -> Svg:
         lines = [Curve("", level.best.tolist(), _TRUTH), Curve("", [level.chance] * len(found.places), _CHANCE)]
         for values, deviation, look in zip(level.values[::-1], level.spreads[::-1], looks[::-1], strict=True):
             ranges = list(zip((values - deviation).tolist(), (values + deviation).tolist(), strict=True))
-            lines.append(Curve("", values.tolist(), look, ranges, marked=True))
+            lines.append(Curve("", values.tolist(), look, ranges, marked=len(found.places) * columns <= 40))
         words = f"{level.name}{_place(level.level, n)}{'' if level.shown else ', never shown'}"
         last = row == n_rows - 1 or place + columns >= n
         draw_lengths(
@@ -250,7 +253,7 @@ def draw(found: Probed) -> Svg:
             (10.0 + column * wide, _TOP + row * tall, wide - 4, tall),
             lines,
             found.places,
-            heading=f"{words}: right (%)" if columns <= 2 else f"{words} (% right)",
+            heading=f"{words} (%)",
             y_limits=(max(0.95 * lowest, 0.0), 1.03),
             room=4.0,
             percent=True,
@@ -280,11 +283,16 @@ def _finding(found: Probed) -> str:
     start = f"{found.length} token{'s' * (found.length != 1)}, layer {found.layer}"
     model = f"probes of {title_of(found.arm)}"
     if len(groups) == 1:
-        text = f"{start}, {model}: {order[0]}"
-        return fitted(f"{text} on every level" if order[0] in ("worse", "better") else f"{text} on any level", text)
+        ends = {"worse": " on every level", "better": " on every level", "no clear difference": " on any level"}
+        return fitted(f"{start}, {model}: {order[0]}{ends.get(order[0], '')}")
     parts = "; ".join(f"{verdict} on {', '.join(groups[verdict])}" for verdict in order)
-    short = "; ".join(f"{verdict}: {', '.join(groups[verdict])}" for verdict in order if verdict in ("worse", "better"))
-    return fitted(f"{start}, {model}: {parts}", f"{start}, {title_of(found.arm)}: {parts}", f"{start}, {short}")
+    clear = "; ".join(f"{verdict} on {', '.join(groups[verdict])}" for verdict in order if verdict in _CLEAR)
+    return fitted(
+        f"{start}, {model}: {parts}",
+        f"{start}, {title_of(found.arm)}: {parts}",
+        f"{start}, {model}: {clear}",
+        f"{start}, {title_of(found.arm)}: {clear}",
+    )
 
 
 def describe(found: Probed) -> str:

@@ -268,16 +268,18 @@ def paired(arm: Record, control: Record) -> list[tuple[SeedResult, SeedResult]]:
     return [(result, others[result.seed]) for result in arm.results if result.seed in others]
 
 
-def only_paired(arm: Record, control: Record, values: Values, others: Values) -> tuple[Values, Values]:
+def only_paired(
+    arm: Record, control: Record, values: Float[Array, "seeds *rest"], others: Float[Array, "other_seeds *rest"]
+) -> tuple[Float[Array, "pairs *rest"], Float[Array, "pairs *rest"]]:
     """Return the rows of the seeds that two records have in common, of both in the same order."""
     seeds = [seed for seed in arm.seeds if seed in control.seeds]
     return values[[arm.seeds.index(seed) for seed in seeds]], others[[control.seeds.index(seed) for seed in seeds]]
 
 
 def difference(values: Sequence[float], least: float = 0.0) -> Difference:
-    """Return mean and standard error over seeds of a difference, the latter at least ``least``; NaN for no seed."""
-    if not values:
-        return Difference(math.nan, math.nan, 0)
+    """Return mean and standard error over seeds of a difference, the latter at least ``least``; NaN if one is NaN."""
+    if not values or not all(map(math.isfinite, values)):
+        return Difference(math.nan, math.nan, len(values))
     error = max(statistics.stdev(values) / math.sqrt(len(values)), least) if len(values) > 1 else math.nan
     return Difference(statistics.fmean(values), error, len(values))
 

@@ -29,14 +29,14 @@ from toolkit.lessons import Table, table
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _LOSSES = {
     "loss": "loss without metadata",
-    "loss, shown metadata": "loss with metadata",
+    "loss, levels shown": "loss with metadata",
     "KL": "KL",
     "KL, short prompts": "KL, short prompts",
     "KL, long prompts": "KL, long prompts",
 }
 _ACCURACIES = {
-    "acc_any, short (%)": "acc_any, short prompts",
-    "acc_any, long (%)": "acc_any, long prompts",
+    "acc_any short (%)": "acc_any, short prompts",
+    "acc_any long (%)": "acc_any, long prompts",
 }
 NAMES = {BASELINE: "the baseline", FEWER: "fewer steps"}
 SHORT, LONG = "short", "long"
@@ -83,12 +83,12 @@ def recorded_losses(records: Sequence[Record] | None = None) -> Table:
         return table(headers, [], caption=not_recorded())
     best = run.baseline.results[0].metrics["optimal loss"]
     deepest = run.arms[-1].results[0].metrics.get("optimal loss with metadata", math.nan)
-    shown = f"{deepest:.3f} (D_M{_NO_BREAK}={_NO_BREAK}{run.depths[-1]})" if math.isfinite(deepest) else "–"
-    rows = [["best predictor", f"{best:.3f}", shown, "0", "0", "0", *["100"] * len(_ACCURACIES)]]
+    shown = f"{deepest:.3f}" if math.isfinite(deepest) else "–"
+    rows = [["optimum", f"{best:.3f}", shown, "0", "0", "0", *["100"] * len(_ACCURACIES)]]
     for record in run.records:
         losses = [_spread(_metrics(record, name), 3) for name in _LOSSES.values()]
         accuracies = [_spread([100 * value for value in _metrics(record, name)], 0) for name in _ACCURACIES.values()]
-        rows.append([title_of(record).replace(" ", _NO_BREAK), *losses, *accuracies])
+        rows.append([title_of(record).replace(" = ", f"{_NO_BREAK}={_NO_BREAK}"), *losses, *accuracies])
     short, long = (_ends(run, part) for part in (SHORT, LONG))
     caption = (
         f"Nats a token, mean ± standard deviation over seeds. Short prompts: {short}; long ones: {long}. "
@@ -125,9 +125,9 @@ def claims(depth: int | None = None, records: Sequence[Record] | None = None) ->
         before = answer.claim
     caption = (
         f"The paper's claims in words, and this record, D_M = {depth}; losses and KL in nats a token. Short prompts: "
-        f"{_ends(run, SHORT)}; long ones: {_ends(run, LONG)}. Our control, fewer steps, reads only as many documents as "
-        f"the model reads without metadata. A difference is clear where Student's 95 % interval over seeds leaves out "
-        f"zero. {where_recorded(run)}"
+        f"{_ends(run, SHORT)}; long ones: {_ends(run, LONG)}. Our control, fewer steps: as many documents as the model "
+        f"reads without metadata. A difference is clear where Student's 95 % interval over seeds leaves out zero. "
+        f"{where_recorded(run)}"
     )
     return table(headers, rows, caption=caption)
 
@@ -235,4 +235,4 @@ def _spread(values: Sequence[float], digits: int) -> str:
     if not known:
         return "–"
     mean = f"{np.mean(known):.{digits}f}"
-    return mean if len(known) < 2 else f"{mean}{_NO_BREAK}±{_NO_BREAK}{np.std(known, ddof=1):.{digits}f}"
+    return mean if len(known) < 2 else f"{mean} ±{np.std(known, ddof=1):.{digits}f}"

@@ -224,15 +224,13 @@ def _highest(curves: Sequence[Curve]) -> float:
 def _finding(found: Parts) -> str:
     assert found.arm is not None
     which, what = (float(found.means[name][found.place]) for name in (WHICH, WHAT))
-    deviation = float(found.which_share[1][found.place])
     share = float(found.which_share[0][found.place])
     after = f"{found.length} token{'s' * (found.length != 1)}, {title_of(found.arm)}"
     if not math.isfinite(share):
         return f"{after}: nothing is lost in either part"
-    parts = f"“which grammar?” {_nats(which)}, “what next?” {_nats(what)} nats"
-    clear = not math.isfinite(deviation) or abs(share - 0.5) > deviation
-    more = f"“which” is {100 * share:.0f} %" if clear else "about the same"
-    return fitted(f"{after}: {parts}: {more}", f"{after}: {parts}")
+    ends = f"what next {_nats(what)} nats"
+    both = f"which grammar {_nats(which)} ({100 * share:.0f} % of both)", f"which grammar {_nats(which)}"
+    return fitted(*(f"{after}: {which_part}, {ends}" for which_part in both))
 
 
 def _nats(value: float) -> str:

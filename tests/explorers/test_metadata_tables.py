@@ -1,0 +1,103 @@
+"""The tables say of every claim what the record says: as claimed, the other way, or nothing clear."""
+
+import math
+
+import pytest
+
+from tests.explorers.made_metadata import made_run
+from toolkit.explorers.metadata_records import COMMAND, recorded_runs
+from toolkit.explorers.metadata_tables import answers, claims, recorded_losses
+
+
+def verdicts(depth=3, **options):
+    """Return what a made-up run says, by claim and measure."""
+    (run,) = recorded_runs(made_run((depth,), jitter=options.pop("jitter", 0.02), **options))
+    return {(one.claim[:2].strip(), one.measure.partition(",")[0], one.measure.rpartition(" ")[2]): one.verdict
+            for one in answers(run, depth)}  # fmt: skip
+
+
+def test_losses_are_means_and_standard_deviations():
+    shown = recorded_losses(made_run(kl=0.2, short=1.5, long=1.5))
+    assert [row[0].replace("\xa0", " ") for row in shown.rows] == [
+        "optimum",
+        "baseline",
+        "fewer steps",
+        "D_M = 3",
+    ]
+    kl = shown.headers.index("KL")
+    assert [row[kl].replace("\xa0", " ") for row in shown.rows] == [
+        "0",
+        "0.201 ±0.001",
+        "0.501 ±0.001",
+        "0.301 ±0.001",
+    ]
+    assert shown.rows[0][2] == "0.700" and shown.rows[1][2] == "–"
+    assert "Short prompts: 0 to 3 tokens; long ones: 8 to 17 tokens" in shown.caption
+
+
+def test_harm_for_short_and_help_for_long_prompts_is_as_claimed():
+    found = verdicts(short=1.5, long=0.6, probe=0.6)
+    assert found["1.", "loss with metadata", "baseline"] == "as claimed"
+    assert found["2.", "probes", "baseline"] == "as claimed"
+    assert found["3.", "KL (ours)", "baseline"] == "as claimed" == found["4.", "KL (ours)", "baseline"]
+    assert found["…", "KL (ours)", "steps"] == "better"
+
+
+def test_the_opposite_is_called_the_other_way():
+    found = verdicts(short=0.5, long=1.5, probe=0.8)
+    assert found["2.", "probes", "baseline"] == "the other way"
+    assert found["3.", "KL (ours)", "baseline"] == "the other way" == found["4.", "KL (ours)", "baseline"]
+    assert verdicts(short=4.0, long=4.0)["…", "KL (ours)", "steps"] == "worse"
+
+
+def test_no_difference_is_never_a_gain():
+    found = verdicts(short=1.0, long=1.0, jitter=0.3)
+    assert found["4.", "KL (ours)", "baseline"] == found["3.", "KL (ours)", "baseline"] == "no clear difference"
+    assert found["4.", "acc_any", "baseline"] == "no clear difference"
+    assert found["…", "loss without metadata", "baseline"] == "as claimed: no clear difference"
+
+
+def test_the_average_loss_may_be_better_against_the_claim():
+    assert verdicts(short=0.5, long=0.5)["…", "loss without metadata", "baseline"] == "otherwise: better"
+    assert verdicts(short=2.0, long=2.0)["…", "loss without metadata", "baseline"] == "as claimed: worse"
+
+
+def test_one_seed_gives_no_verdict():
+    found = verdicts(seeds=(0,), short=3.0)
+    assert set(found.values()) == {"one seed says nothing"}
+
+
+def test_accuracies_of_few_completions_need_a_large_difference():
+    assert verdicts(accuracy=0.59)["4.", "acc_any", "baseline"] == "no clear difference"  # though of all three seeds
+    (run,) = recorded_runs(made_run((3,), accuracy=0.3))  # the baseline has 0.6
+    found = {(one.claim[:2], one.measure.partition(",")[0]): one for one in answers(run, 3)}
+    assert found["3.", "acc_any"].verdict == "as claimed" and found["4.", "acc_any"].verdict == "the other way"
+    assert found["3.", "acc_any"].difference.mean == pytest.approx(-0.3)
+    assert found["3.", "acc_any"].difference.standard_error > 0.01
+
+
+def test_the_table_of_claims_has_a_verdict_in_every_row():
+    shown = claims(records=made_run((1, 3)))
+    assert shown.headers[-1] == "this record" and all(row[-1] for row in shown.rows)
+    assert "D_M = 3" in shown.caption and "D_M = 1" in claims(1, made_run((1, 3))).caption
+    assert shown._narrowest() <= 720 and recorded_losses(made_run((1, 3)))._narrowest() <= 720
+    without = claims(records=made_run((3,), control=False))
+    assert not any("fewer" in cell for row in without.rows for cell in row)
+    with pytest.raises(ValueError, match="depth"):
+        claims(2, made_run((1, 3)))
+
+
+def test_missing_metrics_are_a_dash():
+    records = made_run()
+    for result in records[2].results:
+        del result.metrics["loss with metadata"]
+        result.metrics["KL, long prompts"] = math.nan
+    shown = claims(records=records)
+    assert shown.rows[0][-1] == "not measured" and "–" in shown.rows[0]
+    assert "–" in recorded_losses(records).rows[-1]
+
+
+def test_without_a_record_the_tables_say_what_makes_one():
+    for shown in (claims(records=[]), recorded_losses(records=[])):
+        assert shown.rows == () and COMMAND in shown.caption
+    assert recorded_losses(records=[]).rows == ()
