@@ -142,3 +142,11 @@ def test_buttons_go_one_token_on_and_back():
     back.click()
     back.click()
     assert view.result.place == 3
+
+
+def test_letters_of_a_long_document_are_all_drawn():
+    found = compute(DEEP, 1, 4)
+    strings = [shape.string for shape in draw(found)._shapes if hasattr(shape, "string")]
+    beside = len(found.family.terminals)
+    drawn = sum(string in found.family.terminals for string in strings)
+    assert found.n_tokens > 50 and drawn == found.n_tokens + beside

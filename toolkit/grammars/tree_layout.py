@@ -221,14 +221,16 @@ def _draw_tokens(shapes: Shapes, leaves: list[_Node], edges: list[float], bottom
             place = (edges[begin] + gap, bottom - tall / 2, edges[end] - edges[begin] - 2 * gap, tall)
             shapes.boxes.append(Box(*place, fill, colour if edges[end] - edges[begin] > 6 else "none", 3.0))
         begin = end
-    rooms = [after - before - 3 for before, after in pairwise(edges)]
+    rooms = [after - before - 2 for before, after in pairwise(edges)]
     names = [_name(leaf) for leaf in leaves]
     for size in (*_SIZES, _SMALLEST):
         if all(text_width(name, size) <= room for name, room in zip(names, rooms, strict=True)):
             break
+    # Letters that are narrow enough must not stand alone: a row of some of them reads like a sentence.
+    lost = any(len(name) == 1 and text_width(name, size) > room for name, room in zip(names, rooms, strict=True))
     for leaf, name, room in zip(leaves, names, rooms, strict=True):
         text = shorten(name, room, size)
-        if text != "…" and (text == name or len(text) > 2):
+        if text != "…" and (len(text) > 2 or (text == name and not (lost and len(name) == 1))):
             fill = plotting.INK if isinstance(leaf.tree, str) else plotting.GREY
             shapes.words.append(Words(leaf.x, bottom + 0.35 * size, text, size, fill))
 
