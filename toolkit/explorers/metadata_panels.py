@@ -82,9 +82,9 @@ def draw_lengths(
             picture.rectangle(begin, top, end - begin, bottom - top, fill=SHADE)
             if name and text_width(name, _TICK) <= end - begin - 6:
                 inner = [y for curve in curves for k, y in zip(lengths, curve.values, strict=True) if k in inside]
-                low = sum(y > sum(y_limits) / 2 for y in inner) * 2 > len(inner)  # where the lines are not
-                where = bottom - 7 if low else top + 13
-                picture.text((begin + end) / 2, where, name, size=_TICK, anchor="middle", fill=GREY)
+                above = 2 * sum(y > sum(y_limits) / 2 for y in inner) > len(inner)  # words stand where the lines do not
+                height = bottom - 7 if above else top + 13
+                picture.text((begin + end) / 2, height, name, size=_TICK, anchor="middle", fill=GREY)
     picture.text(box[0], box[1] + 13, heading, size=_HEADING, bold=True)
     for value, name in _y_ticks(y_limits, log_y, percent):
         picture.line(left, to_y(value), right, to_y(value), stroke="#e2e2e2", stroke_width=1)
