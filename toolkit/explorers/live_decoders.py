@@ -33,7 +33,7 @@ from toolkit.lessons.svg import Series
 
 NINE = "9 different tokens"
 FAMILIES = (NINE, TOY)
-STEPS, SEEDS = (150, 600, 1500), (0, 1, 2, 3)
+STEPS, SEEDS = (160, 600, 1500), (0, 1, 2, 3)
 SIZE, BATCH, P_META = (48, 2, 2), 32, 0.5
 """Width, layers and heads; documents in an update; how often a document shows its metadata."""
 BETWEEN = 40

@@ -1,7 +1,7 @@
 """What trained decoders write behind the beginning of a document, and which grammars accept it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,18 +129,27 @@ def _write(
     written = write(as_documents("written_text", rows), family.longest + 1 - len(prompt))
     judged = judge(family, written.documents, written.ended, torch.tensor([metadata] * N_WRITTEN))
     scores = Scores(float(judged.any.double().mean()), float(judged.true.double().mean()))
-    texts = []
-    for place in range(N_SHOWN):
-        tokens = tuple(written.documents[place].tolist())
-        accepting = _accepting(family, tokens) if bool(judged.any[place]) else ()
-        texts.append(Written(tokens, bool(written.ended[place]), accepting, bool(judged.true[place])))
-    return tuple(texts), scores
+    shown = [tuple(written.documents[place].tolist()) for place in range(N_SHOWN)]
+    accepting = _accepting(family, [tokens for tokens, fine in zip(shown, judged.any.tolist(), strict=False) if fine])
+    flags = zip(written.ended.tolist(), judged.any.tolist(), judged.true.tolist(), strict=True)
+    texts = tuple(
+        Written(tokens, ended, accepting[tokens] if fine else (), own)
+        for tokens, (ended, fine, own) in zip(shown, flags, strict=False)
+    )
+    return texts, scores
 
 
-def _accepting(family: GrammarFamily, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    beliefs = infer(family, [list(tokens)]).sentence_posterior()[0]
-    order = beliefs.argsort(descending=True, stable=True)[: int((beliefs > 0).sum())]
-    return tuple(tuple(family.all_metadata[index].tolist()) for index in order)
+def _accepting(
+    family: GrammarFamily, texts: Sequence[tuple[int, ...]]
+) -> dict[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Return for each text the metadata of the grammars that accept it, the most probable first."""
+    if not texts:
+        return {}
+    found = {}
+    for tokens, beliefs in zip(texts, infer(family, [list(text) for text in texts]).sentence_posterior(), strict=True):
+        order = beliefs.argsort(descending=True, stable=True)[: int((beliefs > 0).sum())]
+        found[tokens] = tuple(tuple(family.all_metadata[index].tolist()) for index in order)
+    return found
 
 
 @functools.lru_cache(maxsize=512)
