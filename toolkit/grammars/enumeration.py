@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.core.errors import require
-from toolkit.grammars.documents import Documents, as_documents
+from toolkit.grammars.documents import Documents
 from toolkit.grammars.families import GrammarFamily
 from toolkit.grammars.posteriors import group_log_prior, n_groups
 
@@ -75,7 +75,9 @@ def enumerate_sentences(family: GrammarFamily, *, most: int = 200_000) -> Enumer
         dtype=torch.float64,
     )
     probability = (log_prob + family.metadata_log_prob).logsumexp(1).exp()
-    return Enumeration(as_documents("enumerate_sentences", sentences), log_prob, probability)
+    tokens = torch.tensor([token for sentence in sentences for token in sentence], dtype=torch.int64)
+    offsets = torch.tensor([0, *itertools.accumulate(map(len, sentences))], dtype=torch.int64)
+    return Enumeration(Documents(tokens, offsets), log_prob, probability)
 
 
 def sentence_entropy(everything: Enumeration, family: GrammarFamily, known_levels: int = 0) -> float:
