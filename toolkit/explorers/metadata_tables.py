@@ -92,7 +92,7 @@ def recorded_losses(records: Sequence[Record] | None = None) -> Table:
     short, long = (_ends(run, part) for part in (SHORT, LONG))
     caption = (
         f"Nats a token, mean ± standard deviation over seeds. Short prompts: {short}; long ones: {long}. "
-        f"{where_recorded(run)}"
+        f"The optimum with levels shown is that of D_M = {run.depths[-1]}. {where_recorded(run)}"
     )
     return table(headers, rows, caption=caption)
 
