@@ -115,7 +115,7 @@ def test_wheel_holds_the_package_and_its_data_and_nothing_else(wheel: Path) -> N
 
 def test_wheel_fits_every_system_and_is_small(wheel: Path) -> None:
     assert wheel.name == f"tokui_toolkit-{toolkit.__version__}-py3-none-any.whl"
-    assert wheel.stat().st_size < 8_000_000
+    assert wheel.stat().st_size < 10_000_000
 
 
 def test_wheel_built_from_the_source_archive_is_the_same(wheel: Path, tmp_path: Path) -> None:
