@@ -10,19 +10,17 @@ The metadata of torchattacks demand a release of requests that JupyterLab cannot
 """
 
 import sys
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
-from tests.benchmarks.estimators import Row
+from tests.benchmarks.budgets import ATTEMPTS, Row, report
 from tests.benchmarks.timing import measure
 from toolkit.adversarial.attacks.apgd import APGD
 from toolkit.adversarial.attacks.augmented import DIFGSM
@@ -36,10 +34,7 @@ from toolkit.adversarial.attacks.spsa import SPSA
 from toolkit.adversarial.attacks.square import Square
 from toolkit.adversarial.models import classifier
 from toolkit.datasets import load
-from toolkit.experiments.environment import describe_environment
-from toolkit.experiments.records import Record, SeedResult, now, save_record
 
-ATTEMPTS = 3
 EPSILON = 16 / 255
 
 
@@ -191,30 +186,14 @@ def main(quick: bool = False, only: str = "", out: Path | None = None) -> int:
     """
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    started, cpu = time.perf_counter(), time.process_time()
-    setting, rows = trained(), []
-    for name, pair in pairs().items():
-        if only.lower() in name.lower():
-            rows.append(ratio(name, pair, setting, quick))
-            print(rows[-1], flush=True)
-    met = all(row.met for row in rows)
-    if out is not None:
-        columns: dict[str, list[Any]] = {
-            "what": [row.name for row in rows],
-            "value": [row.value for row in rows],
-            "budget": [row.budget for row in rows],
-            "detail": [row.detail for row in rows],
-        }
-        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
-        metrics = {row.name: row.value for row in rows}
-        result = SeedResult(0, metrics, tables={"CPU time": columns}, seconds=seconds, cpu_seconds=cpu_seconds)
-        scale, environment = "quick" if quick else "laptop", describe_environment("cpu")
-        times = (now(), result.seconds, result.cpu_seconds)
-        print(
-            save_record(Record("adversarial-speed", "", scale, {"quick": quick}, (result,), environment, *times), out)
-        )
-    print("every budget met" if met else "a budget was missed")
-    return 0 if met else 1
+
+    def rows() -> Iterator[Row]:
+        setting = trained()
+        for name, pair in pairs().items():
+            if only.lower() in name.lower():
+                yield ratio(name, pair, setting, quick)
+
+    return report("adversarial-speed", rows(), quick=quick, out=out)
 
 
 if __name__ == "__main__":

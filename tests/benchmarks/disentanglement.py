@@ -8,15 +8,15 @@ missed in every attempt.
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import tyro
 from sklearn.metrics import mutual_info_score
 
-from tests.benchmarks.estimators import Row
+from tests.benchmarks.budgets import ATTEMPTS, Row, kept, report
 from tests.benchmarks.timing import measure
 from toolkit.disentanglement.attacks import MaskedCopy, Mixing, NoisedCopy, Redundancy, Synergy
 from toolkit.disentanglement.bootstrap import bootstrap
@@ -28,10 +28,7 @@ from toolkit.disentanglement.exact import pid
 from toolkit.disentanglement.fixed_draws import FixedDraws
 from toolkit.disentanglement.information import informations
 from toolkit.disentanglement.metrics.gaps import mutual_information_gap
-from toolkit.experiments.environment import describe_environment
-from toolkit.experiments.records import Record, SeedResult, now, save_record
 
-ATTEMPTS = 3
 LESSON = (3, 4, 6, 5, 5)
 """Factor sizes of the code whose attack a slider moves: 1,800 images, six latents."""
 LESSON_DRAWS = 500
@@ -167,19 +164,6 @@ def decompositions(quick: bool) -> list[Row]:
     return rows
 
 
-def kept(measured: Callable[[], Row | list[Row]]) -> list[Row]:
-    """Measure until every budget is met, or the attempts are over; keep the best of each row."""
-    found: dict[str, Row] = {}
-    for _ in range(ATTEMPTS):
-        rows = measured()
-        for row in rows if isinstance(rows, list) else [rows]:
-            if row.name not in found or row.value < found[row.name].value:
-                found[row.name] = row
-        if all(row.met for row in found.values()):
-            break
-    return list(found.values())
-
-
 def main(quick: bool = False, out: Path | None = None) -> int:
     """Measure and print.
 
@@ -192,33 +176,9 @@ def main(quick: bool = False, out: Path | None = None) -> int:
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    started, cpu = time.perf_counter(), time.process_time()
     tasks = (full_table, against_entropies, resampling, attack_again, histogram_gap, whole_suite, decompositions)
-    rows = []
-    for task in tasks:
-        for row in kept(lambda task=task: task(quick)):
-            rows.append(row)
-            print(row, flush=True)
-    met = all(row.met for row in rows)
-    if out is not None:
-        columns: dict[str, list[Any]] = {
-            "what": [row.name for row in rows],
-            "value": [row.value for row in rows],
-            "budget": [row.budget for row in rows],
-            "detail": [row.detail for row in rows],
-        }
-        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
-        metrics = {row.name: row.value for row in rows}
-        result = SeedResult(0, metrics, tables={"CPU time": columns}, seconds=seconds, cpu_seconds=cpu_seconds)
-        scale, environment = "quick" if quick else "laptop", describe_environment("cpu")
-        times = (now(), result.seconds, result.cpu_seconds)
-        print(
-            save_record(
-                Record("disentanglement-speed", "", scale, {"quick": quick}, (result,), environment, *times), out
-            )
-        )
-    print("every budget met" if met else "a budget was missed")
-    return 0 if met else 1
+    rows = (row for task in tasks for row in kept(partial(task, quick)))
+    return report("disentanglement-speed", rows, quick=quick, out=out)
 
 
 if __name__ == "__main__":

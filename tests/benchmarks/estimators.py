@@ -14,8 +14,7 @@ in the place of methods of ``torch.Tensor`` is taken out again, for both.
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -23,37 +22,15 @@ import tyro
 from torch import Tensor
 from torch.distributions import Bernoulli, OneHotCategorical
 
+from tests.benchmarks.budgets import ATTEMPTS, Row, report
 from tests.benchmarks.timing import measure
 from toolkit import estimators
 from toolkit.estimators import Factorized, SigmoidBeliefBound, SigmoidBeliefNetwork, surrogate
-from toolkit.experiments.environment import describe_environment
-from toolkit.experiments.records import Record, SeedResult, now, save_record
 
-ATTEMPTS = 3
 BLOCK = 10_000
 """Samples drawn at once where a single one is not asked for."""
 ONE_AT_A_TIME = {"REBAR": 0.15, "RELAX": 0.17, "Gumbel-softmax": 0.25, "unordered set, k = 2": 0.15}
 """Budgets that are not a tenth; the module's docstring says why."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: what was measured, and the most it may be."""
-
-    name: str
-    value: float
-    budget: float
-    unit: str = ""
-    detail: str = ""
-
-    @property
-    def met(self) -> bool:
-        """Whether the budget is kept."""
-        return self.value <= self.budget
-
-    def __str__(self) -> str:
-        verdict = "met" if self.met else "MISSED"
-        return f"  {self.name:52} {self.value:9.4f}{self.unit:3} <= {self.budget:7.4f}  {verdict:6}  {self.detail}"
 
 
 def coupled_bits() -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -188,29 +165,13 @@ def main(quick: bool = False, out: Path | None = None) -> int:
     """
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="torch")
-    started, cpu = time.perf_counter(), time.process_time()
-    rows = []
-    for measured in (twenty_thousand_marginalized(), marginalized_against_likelihood_ratio(quick)):
-        print(measured, flush=True)
-        rows.append(measured)
-    for row in against_storchastic(quick):
-        print(row, flush=True)
-        rows.append(row)
-    met = all(row.met for row in rows)
-    if out is not None:
-        table = {
-            "what": [row.name for row in rows],
-            "value": [row.value for row in rows],
-            "budget": [row.budget for row in rows],
-            "detail": [row.detail for row in rows],
-        }
-        spent = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
-        result = SeedResult(0, {row.name: row.value for row in rows}, tables={"CPU time": table}, **spent)
-        scale, environment = "quick" if quick else "laptop", describe_environment("cpu")
-        times = (now(), result.seconds, result.cpu_seconds)
-        print(save_record(Record("estimator-speed", "", scale, {"quick": quick}, (result,), environment, *times), out))
-    print("every budget met" if met else "a budget was missed")
-    return 0 if met else 1
+
+    def rows() -> Iterator[Row]:
+        yield twenty_thousand_marginalized()
+        yield marginalized_against_likelihood_ratio(quick)
+        yield from against_storchastic(quick)
+
+    return report("estimator-speed", rows(), quick=quick, out=out)
 
 
 if __name__ == "__main__":

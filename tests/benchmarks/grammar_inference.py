@@ -6,21 +6,17 @@ at a time; where it is not installed its rows are left out. Ends with status 1 i
 """
 
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
 from torch import Tensor
 
-from tests.benchmarks.estimators import Row
-from tests.benchmarks.grammars import kept
+from tests.benchmarks.budgets import Row, kept, report
 from tests.benchmarks.timing import measure
-from toolkit.experiments.environment import describe_environment
-from toolkit.experiments.records import Record, SeedResult, now, save_record
 from toolkit.grammars.families import GrammarFamily, LevelledGrammar
 from toolkit.grammars.inference import infer
 from toolkit.grammars.named import cfg3b, cfg3f, toy_family
@@ -121,33 +117,13 @@ def main(quick: bool = False, out: Path | None = None) -> int:
         0, or 1 if a budget is missed.
     """
     torch.set_num_threads(1)
-    started, cpu = time.perf_counter(), time.process_time()
-    rows = []
-    for task in (
-        lambda: one_grammar(cfg3f(), LENGTHS, quick),
-        lambda: one_grammar(cfg3b(), range(250, 275), quick),
-        lambda: all_metadata(quick),
-    ):
-        for row in kept(task):
-            rows.append(row)
-            print(row, flush=True)
-    met = all(row.met for row in rows)
-    if out is not None:
-        columns: dict[str, list[Any]] = {
-            "what": [row.name for row in rows],
-            "value": [row.value for row in rows],
-            "budget": [row.budget for row in rows],
-            "detail": [row.detail for row in rows],
-        }
-        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
-        metrics = {row.name: row.value for row in rows}
-        result = SeedResult(0, metrics, tables={"CPU time": columns}, seconds=seconds, cpu_seconds=cpu_seconds)
-        scale, environment = "quick" if quick else "laptop", describe_environment("cpu")
-        times = (now(), result.seconds, result.cpu_seconds)
-        name = "grammar-inference-speed"
-        print(save_record(Record(name, "", scale, {"quick": quick}, (result,), environment, *times), out))
-    print("every budget met" if met else "a budget was missed")
-    return 0 if met else 1
+    tasks = (
+        partial(one_grammar, cfg3f(), LENGTHS, quick),
+        partial(one_grammar, cfg3b(), range(250, 275), quick),
+        partial(all_metadata, quick),
+    )
+    rows = (row for task in tasks for row in kept(task))
+    return report("grammar-inference-speed", rows, quick=quick, out=out)
 
 
 if __name__ == "__main__":

@@ -11,21 +11,18 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
 
-from tests.benchmarks.estimators import Row
+from tests.benchmarks.budgets import Row, kept, report
 from tests.benchmarks.timing import measure
-from toolkit.experiments.environment import describe_environment
-from toolkit.experiments.records import Record, SeedResult, now, save_record
 from toolkit.grammars.families import GrammarFamily, LevelledGrammar
 from toolkit.grammars.named import cfg3b, cfg3f, toy_family
 
-ATTEMPTS = 3
 DOCUMENTS = 8192
 """Drawn at once."""
 PEER_DOCUMENTS = 40
@@ -167,18 +164,6 @@ def _best(run: Callable[[], object], rounds: int) -> float:
     return min(spent)
 
 
-def kept(measured: Callable[[], list[Row]]) -> list[Row]:
-    """Measure until every budget is met, or the attempts are over; keep the best of each row."""
-    found: dict[str, Row] = {}
-    for _ in range(ATTEMPTS):
-        for row in measured():
-            if row.name not in found or row.value < found[row.name].value:
-                found[row.name] = row
-        if all(row.met for row in found.values()):
-            break
-    return list(found.values())
-
-
 def main(quick: bool = False, out: Path | None = None) -> int:
     """Measure and print.
 
@@ -190,33 +175,14 @@ def main(quick: bool = False, out: Path | None = None) -> int:
         0, or 1 if a budget is missed.
     """
     torch.set_num_threads(1)
-    started, cpu = time.perf_counter(), time.process_time()
-    rows = []
-    for task in (
-        lambda: drawing(cfg3b(), quick),
-        lambda: drawing(cfg3f(), quick),
-        lambda: other_documents(quick),
-        lambda: on_gpu(quick),
-    ):
-        for row in kept(task):
-            rows.append(row)
-            print(row, flush=True)
-    met = all(row.met for row in rows)
-    if out is not None:
-        columns: dict[str, list[Any]] = {
-            "what": [row.name for row in rows],
-            "value": [row.value for row in rows],
-            "budget": [row.budget for row in rows],
-            "detail": [row.detail for row in rows],
-        }
-        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
-        metrics = {row.name: row.value for row in rows}
-        result = SeedResult(0, metrics, tables={"CPU time": columns}, seconds=seconds, cpu_seconds=cpu_seconds)
-        scale, environment = "quick" if quick else "laptop", describe_environment("cpu")
-        times = (now(), result.seconds, result.cpu_seconds)
-        print(save_record(Record("grammars-speed", "", scale, {"quick": quick}, (result,), environment, *times), out))
-    print("every budget met" if met else "a budget was missed")
-    return 0 if met else 1
+    tasks = (
+        partial(drawing, cfg3b(), quick),
+        partial(drawing, cfg3f(), quick),
+        partial(other_documents, quick),
+        partial(on_gpu, quick),
+    )
+    rows = (row for task in tasks for row in kept(task))
+    return report("grammars-speed", rows, quick=quick, out=out)
 
 
 if __name__ == "__main__":

@@ -10,25 +10,21 @@ be had everywhere.
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
 from torch.nn import functional
 
-from tests.benchmarks.estimators import Row
+from tests.benchmarks.budgets import ATTEMPTS, Row, report
 from tests.benchmarks.timing import measure
 from toolkit.core.devices import draw_permutation
-from toolkit.experiments.environment import describe_environment
-from toolkit.experiments.records import Record, SeedResult, now, save_record
 from toolkit.imsat.models import network
 from toolkit.imsat.perturbations import VirtualAdversarial
 from toolkit.imsat.retrieval import evaluate_retrieval
 from toolkit.imsat.training import ClusterInformation, Training
 
-ATTEMPTS = 3
 BATCH = 250
 NETWORKS = {"784-400-400-10": (400, 400), "784-1200-1200-10": (1200, 1200)}
 N_POINTS = 5_000
@@ -102,27 +98,13 @@ def main(quick: bool = False, out: Path | None = None) -> int:
         0, or 1 if a budget is missed.
     """
     torch.set_num_threads(1)
-    started, cpu = time.perf_counter(), time.process_time()
-    rows = []
-    for measured in (*(lambda name=name: step_ratio(name, quick) for name in NETWORKS), retrieval):
-        rows.append(measured())
-        print(rows[-1], flush=True)
-    met = all(row.met for row in rows)
-    if out is not None:
-        columns: dict[str, list[Any]] = {
-            "what": [row.name for row in rows],
-            "value": [row.value for row in rows],
-            "budget": [row.budget for row in rows],
-            "detail": [row.detail for row in rows],
-        }
-        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
-        metrics = {row.name: row.value for row in rows}
-        result = SeedResult(0, metrics, tables={"CPU time": columns}, seconds=seconds, cpu_seconds=cpu_seconds)
-        scale, environment = "quick" if quick else "laptop", describe_environment("cpu")
-        times = (now(), result.seconds, result.cpu_seconds)
-        print(save_record(Record("imsat-speed", "", scale, {"quick": quick}, (result,), environment, *times), out))
-    print("every budget met" if met else "a budget was missed")
-    return 0 if met else 1
+
+    def rows() -> Iterator[Row]:
+        for name in NETWORKS:
+            yield step_ratio(name, quick)
+        yield retrieval()
+
+    return report("imsat-speed", rows(), quick=quick, out=out)
 
 
 if __name__ == "__main__":
