@@ -14,6 +14,7 @@ from toolkit.experiments.disentanglement_models import find_model
 from toolkit.experiments.disentanglement_pairs import best_half
 from toolkit.experiments.disentanglement_scores import MEAN
 from toolkit.experiments.records import SCALES, SeedResult
+from toolkit.explorers.recorded_runs import newest_of_each, told_apart
 
 STUDY = "disentanglement"
 COMMAND = "python -m toolkit run disentanglement --scale laptop --out data/runs"
@@ -100,24 +101,10 @@ def recorded_runs(records: Sequence[Record] | None = None) -> tuple[Run, ...]:
         is recorded.
     """
     found = load_records(data_directory() / "runs", STUDY) if records is None else records
-    groups: dict[tuple, list[Record]] = {}
-    for record in sorted((record for record in found if _trained(record)), key=lambda record: record.date):
-        groups.setdefault(_key(record), []).append(record)
-    runs = []
-    for members in groups.values():
-        best: dict[str, Record] = {}
-        for record in members:
-            if record.variant not in best or len(record.results) >= len(best[record.variant].results):
-                best[record.variant] = record
-        runs.append(tuple(sorted(best.values(), key=_place)))
+    kept = (record for record in found if _trained(record))
+    runs = [tuple(sorted(members, key=_place)) for members in newest_of_each(kept, _key)]
     runs.sort(key=_rank, reverse=True)
-    labels: list[str] = []
-    for run in runs:
-        label, same = _label(run[0]), 1
-        while label in labels:
-            same += 1
-            label = f"{_label(run[0])} ({same})"
-        labels.append(label)
+    labels = told_apart(_label(run[0]) for run in runs)
     return tuple(Run(label, run) for label, run in zip(labels, runs, strict=True))
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from toolkit.core.errors import require
 from toolkit.core.paths import data_directory
 from toolkit.experiments import Record, load_records
+from toolkit.explorers.recorded_runs import newest_of_each
 
 CLUSTERING, HASHING = "imsat-clustering", "imsat-hashing"
 _ASIDE = ("seeds", "methods", "n_evaluations", "device", "scale")
@@ -88,16 +89,8 @@ def recorded_runs(study: str, records: Sequence[Record] | None = None) -> tuple[
     """
     require(study in _EXPECTED, "recorded_runs", "study", f"one of {list(_EXPECTED)}", repr(study))
     found = load_records(data_directory() / "runs") if records is None else records
-    groups: dict[tuple, list[Record]] = {}
-    for record in sorted((record for record in found if record.study == study), key=lambda record: record.date):
-        groups.setdefault(_key(record), []).append(record)
-    runs = []
-    for members in groups.values():
-        best: dict[str, Record] = {}
-        for record in members:
-            if record.variant not in best or len(record.results) >= len(best[record.variant].results):
-                best[record.variant] = record
-        runs.append(Run(_label(members[0]), study, tuple(best.values())))
+    kept = (record for record in found if record.study == study)
+    runs = [Run(_label(members[0]), study, tuple(members)) for members in newest_of_each(kept, _key)]
     runs.sort(key=_rank)
     named = tuple(_told_apart(run, runs) for run in runs)
     there = {(run.config["data"], run.n_images) for run in runs}

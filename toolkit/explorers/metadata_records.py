@@ -17,6 +17,7 @@ from toolkit.experiments import Record, load_records
 from toolkit.experiments.metadata_conditioning_comparison import Difference
 from toolkit.experiments.metadata_conditioning_config import BASELINE, FEWER
 from toolkit.experiments.records import SCALES, SeedResult
+from toolkit.explorers.recorded_runs import newest_of_each, told_apart
 from toolkit.lessons import controls
 
 STUDY = "metadata-conditioning"
@@ -137,26 +138,11 @@ def recorded_runs(records: Sequence[Record] | None = None) -> tuple[Run, ...]:
         baseline or without a model that is shown metadata is left out; none if nothing is recorded.
     """
     found = load_records(data_directory() / "runs", STUDY) if records is None else records
-    groups: dict[tuple, list[Record]] = {}
-    for record in sorted((record for record in found if _measured(record)), key=lambda record: record.date):
-        groups.setdefault(_key(record), []).append(record)
-    runs = []
-    for members in groups.values():
-        best: dict[str, Record] = {}
-        for record in members:
-            if record.variant not in best or len(record.results) >= len(best[record.variant].results):
-                best[record.variant] = record
-        chosen = sorted(best.values(), key=_place)
-        if name_of(chosen[0]) == BASELINE and depth_of(chosen[-1]):
-            runs.append(tuple(chosen))
+    kept = (record for record in found if _measured(record))
+    groups = [tuple(sorted(members, key=_place)) for members in newest_of_each(kept, _key)]
+    runs = [run for run in groups if name_of(run[0]) == BASELINE and depth_of(run[-1])]
     runs.sort(key=_rank, reverse=True)
-    labels: list[str] = []
-    for run in runs:
-        label, same = _label(run[0]), 1
-        while label in labels:
-            same += 1
-            label = f"{_label(run[0])} ({same})"
-        labels.append(label)
+    labels = told_apart(_label(run[0]) for run in runs)
     return tuple(Run(label, family_of(run[0]), run) for label, run in zip(labels, runs, strict=True))
 
 
