@@ -98,7 +98,7 @@ def made_run(depths=(3,), seeds=(0, 1, 2), *, short=1.5, long=1.0, kl=0.1, contr
     """
     n_levels, grid = options.pop("n_levels", 3), options.pop("grid", GRID)
     layout = {"n_levels": n_levels, "grid": grid, "n_layers": options.pop("n_layers", 3)}
-    config = {name: options.pop(name) for name in ("family", "scale", "date", "cooldown") if name in options}
+    config = {name: options.pop(name) for name in ("family", "scale", "date", "p_meta", "cooldown") if name in options}
     optimum = optimum_table(n_levels, grid)
     records = [made_record("baseline", [made_result(s, 0, kl=kl, **layout) for s in seeds], **config)]
     if control:

@@ -161,3 +161,11 @@ def test_controls_offer_what_the_run_has():
     assert depth_choice(run).value == 3
     assert list(depth_options(run, every=True).values()) == [1, 3, ALL]
     assert list(depth_options(recorded_runs(made_run((3,)))[0], every=True).values()) == [3]
+
+
+def test_a_run_whose_training_ends_without_metadata_says_so():
+    (run,) = recorded_runs(made_run(p_meta=1.0, cooldown=0.6))
+    assert "in 100 %, none in the last 60 %" in run.label
+    assert "metadata shown in 100 % of them, none in the last 60 % of the steps" in where_recorded(run)
+    (run,) = recorded_runs(made_run())
+    assert "in 50 % of them. Recorded" in where_recorded(run) and "last" not in run.label

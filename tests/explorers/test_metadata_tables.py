@@ -5,19 +5,25 @@ import math
 import pytest
 
 from tests.explorers.made_metadata import made_run
+from toolkit.explorers import metadata_records
 from toolkit.explorers.metadata_records import COMMAND, recorded_runs
 from toolkit.explorers.metadata_tables import answers, claims, recorded_losses
 
 
+def made(*arguments, **options):
+    (run,) = recorded_runs(made_run(*arguments, **options))
+    return run
+
+
 def verdicts(depth=3, **options):
     """Return what a made-up run says, by claim and measure."""
-    (run,) = recorded_runs(made_run((depth,), jitter=options.pop("jitter", 0.02), **options))
+    run = made((depth,), jitter=options.pop("jitter", 0.02), **options)
     return {(one.claim[:2].strip(), one.measure.partition(",")[0], one.measure.rpartition(" ")[2]): one.verdict
             for one in answers(run, depth)}  # fmt: skip
 
 
 def test_losses_are_means_and_standard_deviations():
-    shown = recorded_losses(made_run(kl=0.2, short=1.5, long=1.5))
+    shown = recorded_losses(made(kl=0.2, short=1.5, long=1.5))
     assert [row[0].replace("\xa0", " ") for row in shown.rows] == [
         "optimum",
         "baseline",
@@ -69,7 +75,7 @@ def test_one_seed_gives_no_verdict():
 
 def test_accuracies_of_few_completions_need_a_large_difference():
     assert verdicts(accuracy=0.59)["4.", "acc_any", "baseline"] == "no clear difference"  # though of all three seeds
-    (run,) = recorded_runs(made_run((3,), accuracy=0.3))  # the baseline has 0.6
+    run = made((3,), accuracy=0.3)  # the baseline has 0.6
     found = {(one.claim[:2], one.measure.partition(",")[0]): one for one in answers(run, 3)}
     assert found["3.", "acc_any"].verdict == "as claimed" and found["4.", "acc_any"].verdict == "the other way"
     assert found["3.", "acc_any"].difference.mean == pytest.approx(-0.3)
@@ -77,14 +83,15 @@ def test_accuracies_of_few_completions_need_a_large_difference():
 
 
 def test_the_table_of_claims_has_a_verdict_in_every_row():
-    shown = claims(records=made_run((1, 3)))
+    run = made((1, 3))
+    shown = claims(run)
     assert shown.headers[-1] == "this record" and all(row[-1] for row in shown.rows)
-    assert "D_M = 3" in shown.caption and "D_M = 1" in claims(1, made_run((1, 3))).caption
-    assert shown._narrowest() <= 720 and recorded_losses(made_run((1, 3)))._narrowest() <= 720
-    without = claims(records=made_run((3,), control=False))
+    assert "D_M = 3" in shown.caption and "D_M = 1" in claims(run, 1).caption
+    assert shown._narrowest() <= 720 and recorded_losses(run)._narrowest() <= 720
+    without = claims(made((3,), control=False))
     assert not any("fewer" in cell for row in without.rows for cell in row)
     with pytest.raises(ValueError, match="depth"):
-        claims(2, made_run((1, 3)))
+        claims(run, 2)
 
 
 def test_missing_metrics_are_a_dash():
@@ -92,12 +99,20 @@ def test_missing_metrics_are_a_dash():
     for result in records[2].results:
         del result.metrics["loss with metadata"]
         result.metrics["KL, long prompts"] = math.nan
-    shown = claims(records=records)
+    (run,) = recorded_runs(records)
+    shown = claims(run)
     assert shown.rows[0][-1] == "not measured" and "–" in shown.rows[0]
-    assert "–" in recorded_losses(records).rows[-1]
+    assert "–" in recorded_losses(run).rows[-1]
 
 
-def test_without_a_record_the_tables_say_what_makes_one():
-    for shown in (claims(records=[]), recorded_losses(records=[])):
+def test_without_a_record_the_tables_say_what_makes_one(monkeypatch):
+    monkeypatch.setattr(metadata_records, "load_records", lambda *_: [])
+    for shown in (claims(), recorded_losses()):
         assert shown.rows == () and COMMAND in shown.caption
-    assert recorded_losses(records=[]).rows == ()
+
+
+def test_the_first_recorded_run_is_shown_if_none_is_chosen(monkeypatch):
+    records = made_run((3,))
+    monkeypatch.setattr(metadata_records, "load_records", lambda *_: records)
+    (run,) = recorded_runs()
+    assert claims().rows == claims(run).rows and recorded_losses().rows == recorded_losses(run).rows

@@ -169,8 +169,13 @@ def _rank(run: Sequence[Record]) -> tuple:
 def _label(record: Record) -> str:
     config, family = record.config, family_of(record)
     name = family if len(family) <= 40 else family[:39] + "…"
-    extra = f", cooldown {config['cooldown']:g}" if config.get("cooldown") else ""
+    extra = f", metadata in {_per_cent(config['p_meta'])}"
+    extra += f", none in the last {_per_cent(config['cooldown'])}" if config.get("cooldown") else ""
     return f"{record.scale} scale: {name}, {config['size']}, {config['n_steps']:,} steps{extra}"
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def family_of(record: Record) -> str:
@@ -205,9 +210,10 @@ def where_recorded(run: Run) -> str:
     device = environment.device.partition(": ")[2] or environment.device
     family = run.family if len(run.family) <= 60 else run.family[:59] + "…"
     seeds = ", ".join(map(str, record.seeds))
+    end = f", none in the last {_per_cent(config['cooldown'])} of the steps" if config.get("cooldown") else ""
     return (
         f"Family {family}; {config['n_steps']:,} steps of {config['batch_size']} documents, metadata shown in "
-        f"{100 * config['p_meta']:.3g} % of them. Recorded at {record.scale} scale with "
+        f"{_per_cent(config['p_meta'])} of them{end}. Recorded at {record.scale} scale with "
         f"seed{'s' * (len(record.seeds) > 1)} {seeds} on {record.date[:10]}: {device}, torch {environment.torch}."
     )
 

@@ -67,18 +67,18 @@ class Answer:
     verdict: str
 
 
-def recorded_losses(records: Sequence[Record] | None = None) -> Table:
+def recorded_losses(run: Run | None = None) -> Table:
     """Return losses, divergences and accuracies of each recorded model, mean ± standard deviation over its seeds.
 
     Args:
-        records: to choose from; default: those that come with the toolkit. Without a run the table has no rows, and
-            its caption says what makes one.
+        run: of the study; default: the first of ``recorded_runs()``. Where there is none the table has no rows, and its
+            caption says what makes one.
 
     Returns:
         The best predictor, then a row a model: nats a token, the end counted; accuracies in per cent.
     """
     headers = ["model", *_LOSSES, *_ACCURACIES]
-    run = _run(records)
+    run = run or _first()
     if run is None:
         return table(headers, [], caption=not_recorded())
     best = run.baseline.results[0].metrics["optimal loss"]
@@ -97,12 +97,12 @@ def recorded_losses(records: Sequence[Record] | None = None) -> Table:
     return table(headers, rows, caption=caption)
 
 
-def claims(depth: int | None = None, records: Sequence[Record] | None = None) -> Table:
+def claims(run: Run | None = None, depth: int | None = None) -> Table:
     """Return the paper's qualitative claims beside what a record says, each with a verdict.
 
     Args:
+        run: as for :func:`recorded_losses`.
         depth: how many levels of metadata the model is shown in training; default: the most that is recorded.
-        records: as for :func:`recorded_losses`.
 
     Returns:
         A row a comparison: the claim, what is compared, baseline and model, their difference ± its standard error over
@@ -112,7 +112,7 @@ def claims(depth: int | None = None, records: Sequence[Record] | None = None) ->
         ValueError: no model that was shown so many levels.
     """
     headers = ["the paper claims", "compared here", "baseline", "metadata", "difference", "this record"]
-    run = _run(records)
+    run = run or _first()
     if run is None:
         return table(headers, [], caption=not_recorded())
     depth = run.depths[-1] if depth is None else depth
@@ -221,9 +221,8 @@ def _difference(answer: Answer) -> str:
     return f"{scale * told.mean:+.{digits}f}{error}".replace("-", "−")
 
 
-def _run(records: Sequence[Record] | None) -> Run | None:
-    runs = recorded_runs(records)
-    return runs[0] if runs else None
+def _first() -> Run | None:
+    return next(iter(recorded_runs()), None)
 
 
 def _metrics(record: Record, name: str) -> list[float]:
