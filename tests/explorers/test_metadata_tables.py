@@ -33,9 +33,9 @@ def test_losses_are_means_and_standard_deviations():
     kl = shown.headers.index("KL")
     assert [row[kl].replace("\xa0", " ") for row in shown.rows] == [
         "0",
-        "0.201 ±0.001",
-        "0.501 ±0.001",
-        "0.301 ±0.001",
+        "201.00 ±1.00",
+        "501.00 ±1.00",
+        "301.00 ±1.00",
     ]
     assert shown.rows[0][2] == "0.700" and shown.rows[1][2] == "–"
     assert "Short prompts: 0 to 3 tokens; long ones: 8 to 17 tokens" in shown.caption

@@ -93,7 +93,7 @@ class Probed:
         places: lengths or layers.
         length, layer: that are looked at; layer 0 are the embeddings.
         arm, control: the model that is shown metadata in training, and the baseline.
-        levels: from the top.
+        levels: those that have a choice, from the top.
         where: where this was recorded, or how to record it.
     """
 
@@ -150,7 +150,7 @@ def compute(
     places = lengths if along == LENGTHS else tuple(layers)
     known = dict(zip(run.optimum["position"], range(len(run.optimum["position"])), strict=True))
     levels = []
-    for level in range(run.n_levels):
+    for level in run.open_levels:
         exact = run.optimum[f"best accuracy, level {level}"]
         at = [(layer, one) if along == LENGTHS else (one, length) for one in places]
         values = [_accuracies(record, level, [*at, (layer, length)]) for record in (arm, other)]
@@ -246,7 +246,7 @@ def draw(found: Probed) -> Svg:
         for values, deviation, look in zip(level.values[::-1], level.spreads[::-1], looks[::-1], strict=True):
             ranges = list(zip((values - deviation).tolist(), (values + deviation).tolist(), strict=True))
             lines.append(Curve("", values.tolist(), look, ranges, marked=len(found.places) * columns <= 40))
-        words = f"{level.name}{_place(level.level, n)}{'' if level.shown else ', never shown'}"
+        words = f"{level.name}{_place(level.level, run.n_levels)}{'' if level.shown else ', never shown'}"
         last = row == n_rows - 1 or place + columns >= n
         draw_lengths(
             picture,
@@ -355,7 +355,7 @@ def explore_metadata_probes(records: Sequence[Record] | None = None) -> View:
 
 
 def mean_accuracy(record: Record, run: Run, part: str) -> list[float]:
-    """Return, for each seed, how often probes of the last layer are right, over all levels and a part of the lengths.
+    """Return, for each seed, how often probes of the last layer are right, over open levels and a part of the lengths.
 
     Args:
         record: of the model.
@@ -367,7 +367,7 @@ def mean_accuracy(record: Record, run: Run, part: str) -> list[float]:
     last = n_layers(run) - 1
     found = []
     for row in probe_values(record):
-        values = [row.get((level, last, length), math.nan) for level in range(run.n_levels) for length in wanted]
+        values = [row.get((level, last, length), math.nan) for level in run.open_levels for length in wanted]
         known = [value for value in values if value == value]
         found.append(float(np.mean(known)) if known else math.nan)
     return found

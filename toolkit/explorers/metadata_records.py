@@ -83,6 +83,12 @@ class Run:
         return sum(name.startswith("best accuracy, level ") for name in self.optimum)
 
     @property
+    def open_levels(self) -> tuple[int, ...]:
+        """The levels that have more than one set of rules, so that there is something to know about their choice."""
+        columns = (self.optimum[f"best accuracy, level {level}"] for level in range(self.n_levels))
+        return tuple(level for level, best in enumerate(columns) if best[0] < 1)
+
+    @property
     def optimum(self) -> dict[str, list]:
         """What is exact: the best predictor's columns by position."""
         return self.baseline.results[0].tables["optimum"]

@@ -30,14 +30,32 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 _LOSSES = {
     "loss": "loss without metadata",
     "loss, levels shown": "loss with metadata",
-    "KL": "KL",
-    "KL, short prompts": "KL, short prompts",
-    "KL, long prompts": "KL, long prompts",
 }
+_DIVERGENCES = {"KL": "KL", "KL, short prompts": "KL, short prompts", "KL, long prompts": "KL, long prompts"}
 _ACCURACIES = {
     "acc_any short (%)": "acc_any, short prompts",
     "acc_any long (%)": "acc_any, long prompts",
 }
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How numbers of one kind are written.
+
+    Attributes:
+        scale: that they are multiplied by.
+        name: behind each.
+        digits: decimals, then those of differences.
+    """
+
+    scale: float
+    name: str
+    digits: tuple[int, int]
+
+
+_NATS, _MILLINATS = Unit(1.0, "", (3, 4)), Unit(1000.0, "", (2, 2))
+_PERCENT = Unit(100.0, f"{_NO_BREAK}%", (0, 1))
+
 NAMES = {BASELINE: "the baseline", FEWER: "fewer steps"}
 SHORT, LONG = "short", "long"
 
@@ -53,7 +71,7 @@ class Answer:
         arm: of the model that is shown metadata in training.
         difference: of the second less the first, seed by seed.
         expected: the sign that the claim gives the difference; 0 where it says that there is none.
-        percent: whether these are shares, written in per cent.
+        unit: that they are written in.
         verdict: what the record says.
     """
 
@@ -63,7 +81,7 @@ class Answer:
     arm: float
     difference: Difference
     expected: int
-    percent: bool
+    unit: Unit
     verdict: str
 
 
@@ -75,9 +93,10 @@ def recorded_losses(run: Run | None = None) -> Table:
             caption says what makes one.
 
     Returns:
-        The best predictor, then a row a model: nats a token, the end counted; accuracies in per cent.
+        The best predictor, then a row a model: nats a token, the end counted, divergences in thousandths of it;
+        accuracies in per cent.
     """
-    headers = ["model", *_LOSSES, *_ACCURACIES]
+    headers = ["model", *_LOSSES, *_DIVERGENCES, *_ACCURACIES]
     run = run or _first()
     if run is None:
         return table(headers, [], caption=not_recorded())
@@ -85,13 +104,14 @@ def recorded_losses(run: Run | None = None) -> Table:
     deepest = run.arms[-1].results[0].metrics.get("optimal loss with metadata", math.nan)
     shown = f"{deepest:.3f}" if math.isfinite(deepest) else "–"
     rows = [["optimum", f"{best:.3f}", shown, "0", "0", "0", *["100"] * len(_ACCURACIES)]]
+    groups = ((_LOSSES, _NATS), (_DIVERGENCES, _MILLINATS), (_ACCURACIES, _PERCENT))
     for record in run.records:
-        losses = [_spread(_metrics(record, name), 3) for name in _LOSSES.values()]
-        accuracies = [_spread([100 * value for value in _metrics(record, name)], 0) for name in _ACCURACIES.values()]
-        rows.append([title_of(record).replace(" = ", f"{_NO_BREAK}={_NO_BREAK}"), *losses, *accuracies])
+        cells = [_spread(_metrics(record, name), unit) for names, unit in groups for name in names.values()]
+        rows.append([title_of(record).replace(" = ", f"{_NO_BREAK}={_NO_BREAK}"), *cells])
     short, long = (_ends(run, part) for part in (SHORT, LONG))
     caption = (
-        f"Nats a token, mean ± standard deviation over seeds. Short prompts: {short}; long ones: {long}. "
+        f"Losses in nats a token, KL in thousandths of a nat: mean ± standard deviation over seeds. "
+        f"Short prompts: {short}; long ones: {long}. "
         f"The optimum with levels shown is that of D_M = {run.depths[-1]}. {where_recorded(run)}"
     )
     return table(headers, rows, caption=caption)
@@ -118,13 +138,14 @@ def claims(run: Run | None = None, depth: int | None = None) -> Table:
     depth = run.depths[-1] if depth is None else depth
     rows, before = [], ""
     for answer in answers(run, depth):
-        scale, digits, unit = (100, 0, f"{_NO_BREAK}%") if answer.percent else (1, 3, "")
-        values = [f"{scale * value:.{digits}f}{unit}" if math.isfinite(value) else "–" for value in _ends_of(answer)]
+        unit, ends = answer.unit, (answer.control, answer.arm)
+        values = [f"{unit.scale * v:.{unit.digits[0]}f}{unit.name}" if math.isfinite(v) else "–" for v in ends]
         claim = answer.claim if answer.claim != before else ""
         rows.append([claim, answer.measure, *values, _difference(answer), answer.verdict])
         before = answer.claim
     caption = (
-        f"The paper's claims in words, and this record, D_M = {depth}; losses and KL in nats a token. Short prompts: "
+        f"The paper's claims in words, and this record, D_M = {depth}; losses in nats a token, KL in thousandths of a "
+        f"nat. Short prompts: "
         f"{_ends(run, SHORT)}; long ones: {_ends(run, LONG)}. Our control, fewer steps: as many documents as the model "
         f"reads without metadata. A difference is clear where Student's 95 % interval over seeds leaves out zero. "
         f"{where_recorded(run)}"
@@ -153,7 +174,7 @@ def answers(run: Run, depth: int) -> tuple[Answer, ...]:
         verdict = _verdict(told, expected)
         if control is not run.baseline:  # not the paper's comparison
             verdict = in_words(told, less_is_better=expected < 0)
-        found.append(Answer(claim, measure, means[0], means[1], told, expected, how.get("percent", False), verdict))
+        found.append(Answer(claim, measure, means[0], means[1], told, expected, how.get("unit", _NATS), verdict))
 
     baseline = run.baseline
     plain: Callable[[Record], list[float]] = lambda record: _metrics(record, "loss without metadata")  # noqa: E731
@@ -163,19 +184,22 @@ def answers(run: Run, depth: int) -> tuple[Answer, ...]:
     add(claim, "loss without metadata", 0, baseline, plain(arm), plain(baseline))
     claim = "2. short prompts: probes recover the metadata less well"
     short = [mean_accuracy(record, run, SHORT) for record in (arm, baseline)]
-    add(claim, "probes, all levels, last layer", -1, baseline, short[0], short[1], percent=True)
+    add(claim, "probes, last layer", -1, baseline, short[0], short[1], unit=_PERCENT)
     name = "acc_any, {} prompts"
     both = (arm, baseline)
     claim = "3. short prompts: completions are less often grammatical"
     values = [_metrics(record, name.format(SHORT)) for record in both]
-    add(claim, "acc_any", -1, baseline, *values, percent=True, least=_least(arm, baseline, run, SHORT))
-    add(claim, "KL (ours)", 1, baseline, *(_metrics(record, "KL, short prompts") for record in both))
+    add(claim, "acc_any", -1, baseline, *values, unit=_PERCENT, least=_least(arm, baseline, run, SHORT))
+    values = [_metrics(record, "KL, short prompts") for record in both]
+    add(claim, "KL (ours)", 1, baseline, *values, unit=_MILLINATS)
     for control in run.controls:
         both = (arm, control)
         claim = "4. long prompts: metadata help" if control is baseline else "… also beside our control?"
         values = [_metrics(record, name.format(LONG)) for record in both]
-        add(claim, "acc_any", 1, control, *values, percent=True, least=_least(arm, control, run, LONG))
-        add(claim, "KL (ours)", -1, control, *(_metrics(record, "KL, long prompts") for record in both))
+        add(claim, "acc_any", 1, control, *values, unit=_PERCENT, least=_least(arm, control, run, LONG))
+        add(
+            claim, "KL (ours)", -1, control, *(_metrics(record, "KL, long prompts") for record in both), unit=_MILLINATS
+        )
     return tuple(found)
 
 
@@ -207,12 +231,8 @@ def _ends(run: Run, part: str) -> str:
     return f"{chosen[0]} to {chosen[-1]} tokens" if chosen else "none"
 
 
-def _ends_of(answer: Answer) -> tuple[float, float]:
-    return answer.control, answer.arm
-
-
 def _difference(answer: Answer) -> str:
-    told, scale, digits = answer.difference, 100 if answer.percent else 1, 1 if answer.percent else 4
+    told, scale, digits = answer.difference, answer.unit.scale, answer.unit.digits[1]
     if not math.isfinite(told.mean):
         return "–"
     error = (
@@ -229,8 +249,9 @@ def _metrics(record: Record, name: str) -> list[float]:
     return [float(result.metrics.get(name, math.nan)) for result in record.results]
 
 
-def _spread(values: Sequence[float], digits: int) -> str:
-    known = [value for value in values if math.isfinite(value)]
+def _spread(values: Sequence[float], unit: Unit) -> str:
+    digits = unit.digits[0]
+    known = [unit.scale * value for value in values if math.isfinite(value)]
     if not known:
         return "–"
     mean = f"{np.mean(known):.{digits}f}"

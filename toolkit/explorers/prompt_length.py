@@ -15,6 +15,7 @@ from toolkit.core.text_width import text_width
 from toolkit.experiments import Record
 from toolkit.experiments.metadata_conditioning_comparison import Difference
 from toolkit.experiments.metadata_conditioning_config import BASELINE, FEWER
+from toolkit.experiments.records import Spread
 from toolkit.explorers.metadata_panels import Curve, draw_lengths, room_for
 from toolkit.explorers.metadata_records import (
     ALL,
@@ -336,7 +337,7 @@ def _change(found: ByLength, told: Difference) -> str:
         return "–"
     if found.measure in (ANY, TRUE):
         return f"{100 * told.mean:+.0f} points".replace("-", "−")
-    return f"{told.mean:+.3f} nats".replace("-", "−")
+    return f"{told.mean:+.2g} nats".replace("-", "−")
 
 
 def describe(found: ByLength) -> str:
@@ -399,15 +400,13 @@ def _with_spread(found: ByLength, model: Model) -> str:
     if found.is_ratio:
         low = float(model.low[found.place])
         return f"{value:.2f} ×" + (f" ({low:.2f} to {high:.2f})" if math.isfinite(high) else "")
+    sign = "+" if found.against != EACH and value > 0 else ""
     if found.measure in (ANY, TRUE):
-        decimals, scale, unit = 0, 100, " points" if found.against != EACH else " %"
-    else:
-        decimals, scale, unit = 3, 1, " nats"
-    sign = "+" if found.against != EACH else ""
-    spread_text = (
-        f" ± {scale * (high - value):.{max(decimals, 1) if scale == 1 else 0}f}" if math.isfinite(high) else ""
-    )
-    return f"{scale * value:{sign}.{decimals}f}{spread_text}{unit}".replace("-", "−")
+        unit = "%" if found.against == EACH else "points"
+        spread_text = f" ± {100 * (high - value):.0f}" if math.isfinite(high) else ""
+        return f"{sign}{100 * value:.0f}{spread_text} {unit}".replace("-", "−")
+    told = Spread(value, high - value if math.isfinite(high) else None, 0)
+    return f"{sign}{told} nats".replace("-", "−")
 
 
 def explore_prompt_length(records: Sequence[Record] | None = None) -> View:
