@@ -109,7 +109,7 @@ def test_the_second_baseline_reads_as_many_documents_without_metadata():
         {"depths": ()}, {"p_meta": 1.5}, {"cooldown": -0.1}, {"size": "2M"}, {"size": "64-3"}, {"size": "64-0-4"},
         {"n_steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": math.nan}, {"weight_decay": -1.0},
         {"prompt_lengths": (-1,)}, {"prompt_lengths": ()}, {"n_probed": 1}, {"n_documents": True}, {"seeds": (1, 1)},
-        {"compiled": "yes"},
+        {"compiled": "yes"}, {"prompt_lengths": (28, 1000)},
     ],
     ids=str,
 )  # fmt: skip
@@ -249,6 +249,13 @@ def test_an_interrupted_study_goes_on_and_ends_the_same(records, tmp_path):
         for name, value in expected.metrics.items():
             if not name.startswith("CPU"):
                 assert record.results[0].metrics[name] == pytest.approx(value, rel=1e-6, abs=1e-9, nan_ok=True), name
+
+
+def test_prompts_that_no_held_out_sentence_reaches_leave_empty_tables():
+    config = replace(SMALL, seeds=(0,), prompt_lengths=(27,))
+    found = metadata_conditioning.measure(metadata_conditioning.Task(config, 0, "toy/baseline"))
+    assert found.tables["prompts"]["prompt length"] == found.tables["probes"]["accuracy"] == []
+    assert all(math.isfinite(value) for value in found.metrics.values())
 
 
 def test_processes_other_than_the_first_only_train(monkeypatch, tmp_path):

@@ -9,6 +9,7 @@ from toolkit.grammars.accuracy import attainable_accuracy, exact_attainable_accu
 from toolkit.grammars.decoding import Generated
 from toolkit.grammars.documents import Documents, as_documents
 from toolkit.grammars.enumeration import enumerate_sentences
+from toolkit.grammars.families import GrammarFamily
 from toolkit.grammars.inference import infer
 from toolkit.grammars.named import toy_family
 from toolkit.grammars.text import from_text
@@ -99,6 +100,12 @@ def test_bounds_by_hand():
     assert found.n == (3, 3)
 
 
+def test_metadata_that_are_never_chosen_do_not_count():
+    family = GrammarFamily((1, 3), from_text("0|1//2").rules, choice_probs=[[1.0, 0.0]])
+    found = exact_attainable_accuracy(family, (0, 1))
+    assert found.sampler == found.best == (1.0, 1.0) and found.n == (2, 2)
+
+
 def test_the_public_example_has_the_ceiling_that_was_computed_elsewhere():
     lengths = (0, 2, 4, 6, 8, 10, 12, 16, 20)
     found = exact_attainable_accuracy(toy_family(), lengths)
@@ -139,5 +146,19 @@ def test_prompts_carry_the_metadata_and_room_for_the_longest_document(fresh):
 def test_documents_must_know_their_metadata(fresh):
     with pytest.raises(ValueError, match="metadata"):
         grammatical_accuracy(PerfectSampler, FAMILY, as_documents("test", fresh.padded()), (0,))
-    with pytest.raises(ValueError, match="prompt_lengths"):
-        grammatical_accuracy(PerfectSampler, FAMILY, fresh, (-1,))
+
+
+def test_negative_numbers_and_shapes_that_do_not_agree(fresh):
+    found = infer(FAMILY, fresh)
+    posterior, member = found.posterior(), found.member
+    for bounds in (
+        lambda: grammatical_accuracy(PerfectSampler, FAMILY, fresh, (-1,)),
+        lambda: attainable_accuracy(posterior, member, fresh, (0, -1)),
+        lambda: exact_attainable_accuracy(FAMILY, (-1,)),
+    ):
+        with pytest.raises(ValueError, match="prompt_lengths"):
+            bounds()
+    with pytest.raises(ValueError, match="most"):
+        grammatical_accuracy(PerfectSampler, FAMILY, fresh, (0,), most=-1)
+    with pytest.raises(ValueError, match="posterior"):
+        attainable_accuracy(posterior[:5], member[:5], fresh, (0,))

@@ -83,6 +83,11 @@ def test_groups_are_values_of_the_first_choices():
     for known in (-1, 3):
         with pytest.raises(ValueError, match="known_levels"):
             n_groups(FAMILY, known)
+    # Three grammars would make three groups of one each, of which two are wrong.
+    with pytest.raises(ValueError, match="group_posterior"):
+        group_posterior(torch.arange(3.0), FAMILY, 1)
+    with pytest.raises(ValueError, match="group_next_tokens"):
+        group_next_tokens(torch.ones(3), torch.ones(3, 4), FAMILY, 1)
 
 
 def test_what_comes_next_in_a_group(exact):
@@ -162,6 +167,11 @@ def test_reliability_is_counted_by_hand():
     assert math.isnan(none.error) and none.n.tolist() == [0, 0]
     with pytest.raises(ValueError, match="n_bins"):
         calibrate(exact, implied.log(), torch.tensor([1, 0]), documents, n_bins=0)
+    for truth in ([1, 2], [-1, 0]):
+        with pytest.raises(ValueError, match="truth"):
+            calibrate(exact, implied.log(), torch.tensor(truth), documents)
+    with pytest.raises(ValueError, match="'exact'"):
+        calibrate(exact, implied.log(), torch.tensor([1, 0]), as_documents("test", [[0], []]))
 
 
 # Decomposition
@@ -212,6 +222,9 @@ def test_a_perfect_model_has_nothing_to_decompose(exact):
     found = decompose(exact.posterior, exact.next, implied, log_probs, exact.documents)
     for part in (found.which_grammar, found.what_next, found.mixture):
         assert part.overall == pytest.approx(0, abs=1e-12) and part.mean.isfinite().all()
+    some = as_documents("test", [[0]])
+    with pytest.raises(ValueError, match="exact_posterior"):
+        decompose(exact.posterior, exact.next, implied, log_probs, some)
 
 
 # The sandbox
@@ -234,6 +247,8 @@ def test_temper_by_hand():
     assert blind.tolist() == pytest.approx([0.9 * 0.8 + 0.05, 0.9 * 0.2 + 0.05])
     tiny = torch.tensor([1e-200, 1e-210, 0.0], dtype=torch.float64)
     assert temper(tiny, within, temperature=50.0).exp().tolist() == pytest.approx([1.0, 0.0])
+    even = torch.full((8,), 1 / 8, dtype=torch.float64)
+    assert temper(even, within[:1].expand(8, 2), temperature=1e308).exp().tolist() == pytest.approx([1.0, 0.0])
 
 
 def test_a_hasty_reader_is_worse_for_short_prompts_and_better_for_long_ones():

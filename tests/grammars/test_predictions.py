@@ -52,6 +52,8 @@ def test_batches_do_not_matter_and_nothing_is_learnt(model, documents):
     chosen = torch.tensor([2, 0])
     states = hidden_states(model, documents, positions=chosen)
     assert torch.allclose(states, hidden_states(model, documents)[:, :, chosen], atol=1e-6)
+    with pytest.raises(ValueError, match="batch_size"):
+        hidden_states(model, documents, batch_size=0)
     with pytest.raises(ValueError, match="positions"):
         hidden_states(model, documents, positions=torch.tensor([99]))
 

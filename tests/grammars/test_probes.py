@@ -60,8 +60,17 @@ def test_every_probe_is_scikit_learns(data, penalty):
 def test_sentences_that_do_not_reach_a_position_do_not_count_there(data):
     states, metadata, mask = data
     spoilt = states.clone()
-    spoilt[:, ~mask] = 1e6
-    assert torch.equal(probe(spoilt, metadata, mask, CHOICES).accuracy, probe(*data, CHOICES).accuracy)
+    for anything in (1e6, math.inf, math.nan):
+        spoilt[:, ~mask] = anything
+        assert torch.equal(probe(spoilt, metadata, mask, CHOICES).accuracy, probe(*data, CHOICES).accuracy)
+    spoilt[0, 0, 0, 0] = math.nan
+    with pytest.raises(ValueError, match="states"):
+        probe(spoilt, metadata, mask, CHOICES)
+
+
+def test_no_position_at_all(data):
+    states, metadata, mask = data
+    assert probe(states[:, :, :0], metadata, mask[:, :0], CHOICES).accuracy.shape == (2, LAYERS, 0)
 
 
 def test_states_that_say_nothing_give_the_commonest_choice(data):
@@ -99,3 +108,8 @@ def test_bad_options_are_refused(data, change):
         probe(*data, CHOICES, **change)
     with pytest.raises(ValueError, match="metadata"):
         probe(*data, (2, 3, 2))
+    # The largest level's number of choices is no excuse for another level.
+    with pytest.raises(ValueError, match="metadata"):
+        probe(data[0], data[1].flip(1), data[2], CHOICES)
+    with pytest.raises(ValueError, match="metadata"):
+        probe(data[0], data[1] - 1, data[2], CHOICES)

@@ -117,10 +117,11 @@ class MetadataConditioningConfig(StudyConfig):
         families = tuple(part for text in self.families for part in text.split(",") if part)
         require(0 < len(families) == len(set(families)), name, "families", "one or more, each once", families)
         object.__setattr__(self, "families", families)
-        deepest = 0
+        deepest, longest = 0, math.inf
         for text in families:
             try:
-                deepest = max(deepest, find_family(text).depth)
+                family = find_family(text)
+                deepest, longest = max(deepest, family.depth), min(longest, family.longest)
             except ValueError as error:
                 raise argument_error(name, "families", str(getattr(error, "expected", error)), repr(text)) from error
         if self.depths is not None:
@@ -132,6 +133,8 @@ class MetadataConditioningConfig(StudyConfig):
             lengths = tuple(self.prompt_lengths)
             fine = 0 < len(lengths) == len(set(lengths)) and all(_whole(k) and k >= 0 for k in lengths)
             require(fine, name, "prompt_lengths", "whole numbers >= 0, each once", lengths)
+            expected = f"one at least that a document has, of at most {longest} tokens"
+            require(min(lengths) <= longest, name, "prompt_lengths", expected, lengths)
             object.__setattr__(self, "prompt_lengths", tuple(sorted(lengths)))
         least = {"n_steps": 1, "batch_size": 1, "warmup_steps": 0, "n_documents": 2, "n_written": 1, "n_probed": 4}
         for field, lowest in (least | {"n_beliefs": 1, "n_evaluations": 1}).items():

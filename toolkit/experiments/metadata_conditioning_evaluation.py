@@ -151,7 +151,7 @@ def _probes(
     device = resolve_device(like=model)
     documents = held_out(family, config.n_probed, "probes", device)
     longest = int(documents.lengths.max())
-    positions = torch.tensor([length for length in lengths if length <= longest], device=device)
+    positions = torch.tensor([length for length in lengths if length <= longest], dtype=torch.int64, device=device)
     states = hidden_states(model, documents, positions=positions)
     mask = reached(documents)[:, positions]
     found = probe(states, targets_of(documents), mask, family.n_choices)
@@ -165,7 +165,7 @@ def _probes(
         "standard error": _rounded(found.standard_error.flatten()),
         "n tested": found.n_tested.cpu()[grid[:, 2]].tolist(),
     }
-    last = found.accuracy[:, -1].nanmean(1)
+    last = found.accuracy[:, -1].nanmean(1) if n else ()
     metrics = {f"probe of level {level}, last layer": float(value) for level, value in enumerate(last)}
     return metrics, table
 

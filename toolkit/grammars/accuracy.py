@@ -20,6 +20,7 @@ from toolkit.grammars.documents import Documents, as_documents
 from toolkit.grammars.enumeration import enumerate_sentences
 from toolkit.grammars.families import GrammarFamily
 from toolkit.grammars.inference import infer
+from toolkit.grammars.metrics import reached
 
 Writer = Callable[[Documents, int], Generated]
 """Gets beginnings of sentences, with the metadata of each, and how many tokens it may add, the end counted; returns
@@ -63,7 +64,7 @@ class Attainable:
 
     Attributes:
         prompt_lengths: in tokens.
-        n: how many sentences were averaged over; in an enumeration, all of those that are long enough.
+        n: how many sentences were averaged over; in an enumeration, all possible ones that are long enough.
         sampler: what a perfect sampler of continuations gets: the sum over grammars of their posterior after the prompt
             times how often they accept the whole sentence.
         sampler_error: its standard error; 0 if it is exact.
@@ -161,12 +162,13 @@ def grammatical_accuracy(
         most: sentences behind each length, from the first on; default: all.
 
     Raises:
-        ValueError: documents without metadata, or a negative length.
+        ValueError: documents without metadata, or a negative number.
     """
     metadata = documents.metadata
     if metadata is None:
         raise argument_error("grammatical_accuracy", "documents", "documents that know their metadata", "none")
-    require(min(prompt_lengths, default=0) >= 0, "grammatical_accuracy", "prompt_lengths", ">= 0", prompt_lengths)
+    _check_lengths("grammatical_accuracy", prompt_lengths)
+    require(most is None or most >= 0, "grammatical_accuracy", "most", ">= 0 or None", most)
     rows = documents.padded()
     found: list[tuple[int, float, float, float, float, float]] = []
     for length in prompt_lengths:
@@ -202,7 +204,14 @@ def attainable_accuracy(
         member: which grammars accept them.
         documents: the sentences.
         prompt_lengths: how many tokens are given.
+
+    Raises:
+        ValueError: a negative length, or shapes that do not agree.
     """
+    operation = "attainable_accuracy"
+    _check_lengths(operation, prompt_lengths)
+    shape = (*reached(documents).shape, member.shape[1])
+    require(posterior.shape == shape, operation, "posterior", f"shape {list(shape)}", list(posterior.shape))
     accepted = (posterior * member[:, None, :]).sum(-1)
     surest = posterior.amax(-1)
     found: list[_Row] = []
@@ -224,15 +233,17 @@ def exact_attainable_accuracy(
         most: sentences that a symbol may have.
 
     Raises:
-        ValueError: the family has more.
+        ValueError: the family has more, or a negative length.
     """
+    _check_lengths("exact_attainable_accuracy", prompt_lengths)
     every = enumerate_sentences(family, most=most)
     joint = (every.log_prob + family.metadata_log_prob).exp()
     member = (every.log_prob > -torch.inf).double()
     rows, lengths = every.documents.padded(), every.documents.lengths
     found: list[_Row] = []
     for length in prompt_lengths:
-        chosen = (lengths >= length).nonzero()[:, 0]
+        # What only metadata of probability 0 can give is no prompt.
+        chosen = ((lengths >= length) & (every.probability > 0)).nonzero()[:, 0]
         if not len(chosen):
             found.append((0, math.nan, math.nan, math.nan, math.nan))
             continue
@@ -256,6 +267,10 @@ def _attainable(prompt_lengths: Sequence[int], rows: list[_Row], *, exact: bool)
     return Attainable(
         tuple(prompt_lengths), tuple(row[0] for row in rows), sampler, sampler_error, best, best_error, exact
     )
+
+
+def _check_lengths(operation: str, prompt_lengths: Sequence[int]) -> None:
+    require(min(prompt_lengths, default=0) >= 0, operation, "prompt_lengths", ">= 0", prompt_lengths)
 
 
 def _mean(values: Tensor) -> float:

@@ -67,11 +67,15 @@ def calibrate(
         n_bins: of the reliability table, equally wide.
 
     Raises:
-        ValueError: shapes that do not agree, or no bin.
+        ValueError: shapes that do not agree, a truth that is none of the values, or no bin.
     """
     require(n_bins >= 1, "calibrate", "n_bins", ">= 1", n_bins)
     require(exact.shape == implied.shape, "calibrate", "implied", f"shape {list(exact.shape)}", list(implied.shape))
     mask = reached(documents)
+    require(exact.shape[:2] == mask.shape, "calibrate", "exact", f"shape {[*mask.shape, 'groups']}", list(exact.shape))
+    require(len(truth) == len(mask), "calibrate", "truth", f"one a document: {len(mask)}", len(truth))
+    inside = bool(((truth >= 0) & (truth < exact.shape[2])).all())
+    require(inside, "calibrate", "truth", f"0 to {exact.shape[2] - 1}", "others")
     chosen = truth[:, None, None].expand(*exact.shape[:2], 1)
     edges = torch.linspace(0, 1, n_bins + 1, dtype=torch.float64, device=exact.device)
     predicted = implied.exp()

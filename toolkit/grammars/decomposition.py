@@ -67,6 +67,11 @@ def decompose(
     require(conditional.shape == shape, "decompose", "log_probs", "the groups first, then as exact_next", "another")
     require(implied.shape == shape[:3], "decompose", "implied", f"shape {list(shape[:3])}", list(implied.shape))
     mask = reached(documents)
+    expected = f"shape {[*mask.shape, 'groups']}"
+    require(shape[:2] == mask.shape, "decompose", "exact_posterior", expected, list(exact_posterior.shape))
+    if direct is not None:
+        expected = f"shape {[*mask.shape, shape[3]]}"
+        require(direct.shape == (*mask.shape, shape[3]), "decompose", "direct", expected, list(direct.shape))
     parts = torch.where(exact_posterior > 0, exact_posterior * divergences(exact_next, conditional), 0.0)
     optimal = (exact_posterior[..., None] * exact_next).sum(2)
     mixture = (implied[..., None] + conditional).logsumexp(2)

@@ -140,9 +140,14 @@ def kl_by_position(
         optimal: the Bayes-optimal probabilities, with as much metadata known as the predictor is shown, or less.
         log_probs: of the predictor.
         documents: the sentences.
+
+    Raises:
+        ValueError: shapes that do not agree.
     """
     mask = reached(documents)
     _check_shape("kl_by_position", log_probs, mask)
+    shape = list(log_probs.shape)
+    require(optimal.shape == log_probs.shape, "kl_by_position", "optimal", f"shape {shape}", list(optimal.shape))
     return by_position(divergences(optimal, log_probs), mask)
 
 

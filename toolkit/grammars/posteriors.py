@@ -36,7 +36,12 @@ def group_metadata(family: GrammarFamily, known_levels: int) -> Int[Tensor, "gro
 def group_posterior(
     posterior: Float[Tensor, "*shape grammars"], family: GrammarFamily, known_levels: int
 ) -> Float[Tensor, "*shape groups"]:
-    """Return the probabilities of the first levels' choices, those of the other levels summed over."""
+    """Return the probabilities of the first levels' choices, those of the other levels summed over.
+
+    Raises:
+        ValueError: not one probability for each grammar of the family, or not so many levels.
+    """
+    _check_grammars("group_posterior", posterior, family)
     return posterior.unflatten(-1, (n_groups(family, known_levels), -1)).sum(-1)
 
 
@@ -56,7 +61,11 @@ def group_next_tokens(
 
     Returns:
         Probabilities; zeros where the prefix is impossible in a group.
+
+    Raises:
+        ValueError: not one probability for each grammar of the family, or not so many levels.
     """
+    _check_grammars("group_next_tokens", posterior, family)
     groups = n_groups(family, known_levels)
     weights = posterior.unflatten(-1, (groups, -1))
     total = weights.sum(-1, keepdim=True)
@@ -116,3 +125,8 @@ def level_accuracy(
         marginal = choices.sum(others) if others else choices
         found.append(by_position(marginal.amax(-1), mask))
     return found
+
+
+def _check_grammars(operation: str, posterior: Tensor, family: GrammarFamily) -> None:
+    n = posterior.shape[-1]
+    require(n == family.n_grammars, operation, "posterior", f"{family.n_grammars} grammars, all of the family", n)

@@ -98,6 +98,7 @@ def hidden_states(
     Raises:
         ValueError: a position behind the longest sentence.
     """
+    require(batch_size >= 1, "hidden_states", "batch_size", ">= 1", batch_size)
     device = resolve_device(like=model)
     documents = as_documents("hidden_states", documents, device)
     vocabulary = model.config.vocabulary

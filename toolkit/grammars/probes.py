@@ -65,12 +65,17 @@ def probe(
         n_iterations: of the accelerated descent. It needs no step size and draws nothing, so the result is determined.
 
     Raises:
-        ValueError: shapes that do not agree, no sentences to fit or to test, a penalty that is not positive.
+        ValueError: shapes that do not agree, choices that a level does not have, states that are not finite where they
+            count, no sentences to fit or to test, a penalty that is not positive.
     """
     n_layers, n, n_positions, width = states.shape
     n_fitted = n // 2 if n_fitted is None else n_fitted
     require(metadata.shape == (n, len(n_choices)), "probe", "metadata", f"shape {[n, len(n_choices)]}", metadata.shape)
     require(mask.shape == (n, n_positions), "probe", "mask", f"shape {[n, n_positions]}", list(mask.shape))
+    inside = bool(((metadata >= 0) & (metadata < torch.tensor(n_choices, device=metadata.device))).all())
+    require(inside, "probe", "metadata", f"choices below {list(n_choices)}", "others")
+    finite = bool((states.isfinite().all(-1) | ~mask).all())
+    require(finite, "probe", "states", "finite numbers where the mask is true", "others")
     require(0 < n_fitted < n, "probe", "n_fitted", f"1 to {n - 1}, so that sentences are left to test", n_fitted)
     require(penalty > 0, "probe", "penalty", "> 0", penalty)
     require(n_iterations >= 1, "probe", "n_iterations", ">= 1", n_iterations)
@@ -81,7 +86,7 @@ def probe(
         _fit_and_test(
             flat[i : i + step].double(), counts[i : i + step], metadata, n_choices, n_fitted, penalty, n_iterations
         )
-        for i in range(0, len(flat), step)
+        for i in range(0, max(1, len(flat)), step)
     ]
     right = torch.cat(parts).reshape(n_layers, n_positions, len(n_choices)).permute(2, 0, 1)
     fitted, tested = mask[:n_fitted].sum(0), mask[n_fitted:].sum(0)
@@ -100,6 +105,8 @@ def _fit_and_test(
 ) -> Float[Tensor, "probes levels"]:
     """Return how many tested sentences each probe is right about."""
     weights, most = counts[:, :n_fitted], max(n_choices)
+    # What does not count may be anything, and infinity times a weight of zero is no number.
+    states = states.masked_fill(counts[..., None] == 0, 0.0)
     weights = weights / weights.sum(1, keepdim=True).clamp_min(1)
     features = _standardised(states, weights)
     seen = features[:, :n_fitted]

@@ -38,11 +38,11 @@ def temper(
     require(0 <= temperature < math.inf, "temper", "temperature", ">= 0 and finite", temperature)
     require(0 <= epsilon <= 1, "temper", "epsilon", "0 to 1", epsilon)
     possible = posterior > 0
-    logits = torch.where(possible, temperature * posterior.log(), -torch.inf)
-    top = logits.amax(-1, keepdim=True)
-    some = top > -torch.inf
-    beliefs = torch.where(some, (logits - torch.where(some, top, 0.0)).exp(), 0.0)
-    beliefs = beliefs / beliefs.sum(-1, keepdim=True).clamp_min(torch.finfo(beliefs.dtype).tiny)
+    some = possible.any(-1, keepdim=True)
+    # Compared with the surest grammar before the power is taken, so that no power is too high.
+    behind = posterior.log() - posterior.amax(-1, keepdim=True).log()
+    beliefs = torch.where(possible, (temperature * behind).exp(), 0.0)
+    beliefs = beliefs / torch.where(some, beliefs.sum(-1, keepdim=True), 1.0)
     within = (1 - epsilon) * next_token + epsilon / next_token.shape[-1]
     mixed = (beliefs[..., None] * within).sum(-2)
     return torch.where(some, mixed.log(), 0.0)
