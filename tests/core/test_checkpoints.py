@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import http
+import os
 import pickle
 import random
 import zipfile
@@ -242,6 +243,14 @@ def test_foreign_files(tmp_path):
             load_checkpoint(path)
     with pytest.raises(FileNotFoundError):
         load_checkpoint(tmp_path / "absent")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_what_never_ends_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/full"):
+        with pytest.raises(CheckpointError, match="device or a pipe"):
+            load_checkpoint(path)
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,38 @@ def test_impossible_settings(settings: dict) -> None:
         replace(SMALL, **settings)
 
 
+OF_ANOTHER_KIND = """
+from toolkit.grammars.conditioning import Conditioning, Vocabulary
+from toolkit.grammars.models import DecoderConfig
+from toolkit.grammars.named import toy_family
+from toolkit.grammars.training import TrainingConfig
+
+def training(**settings):
+    TrainingConfig(**{"conditioning": Conditioning(1), "n_steps": 2} | settings)
+
+for make, settings in (
+    (training, {"betas": (0.9,)}), (training, {"betas": 0.9}), (training, {"learning_rate": "high"}),
+    (training, {"conditioning": 2}), (training, {"bfloat16": "yes"}), (training, {"compile": True}),
+    (lambda size: DecoderConfig.of(toy_family(), size), {"size": (64, 3)}),
+    (lambda width: DecoderConfig(Vocabulary.of(toy_family()), 8, width), {"width": 8.0}),
+    (lambda p_meta: Conditioning(1, p_meta), {"p_meta": "half"}),
+):
+    (name,) = settings
+    try:
+        make(**settings)
+    except (ValueError, TypeError) as error:
+        assert f"bad argument '{name}'" in str(error), (settings, error)
+    else:
+        raise AssertionError(settings)
+"""
+
+
+def test_settings_of_another_kind() -> None:
+    # In a process of its own: here the annotations are checked, and speak first.
+    done = subprocess.run([sys.executable, "-c", OF_ANOTHER_KIND], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_too_deep_and_no_such_size(family: GrammarFamily) -> None:
     with pytest.raises(ValueError, match="depth"):
         run(family, replace(SMALL, conditioning=Conditioning(4)))

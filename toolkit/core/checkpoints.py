@@ -233,6 +233,8 @@ def _same_array(shape: tuple[int, ...], dtype: object, saved_shape: tuple[int, .
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if path.is_char_device() or path.is_block_device() or path.is_fifo():
+            raise OSError("a device or a pipe, which may never end")
         buffer = io.BytesIO(path.read_bytes())
     except FileNotFoundError:
         raise

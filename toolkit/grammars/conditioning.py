@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from numbers import Real
 from typing import Any
 
 import torch
@@ -124,6 +125,9 @@ class Conditioning:
             reject("Conditioning", "depth", "an integer", repr(self.depth), kind=TypeError)
         for name, least, most in (("depth", 0, math.inf), ("p_meta", 0, 1), ("cooldown", 0, 1)):
             value = getattr(self, name)
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not number:
+                reject("Conditioning", name, "a number", repr(value), kind=TypeError)
             expected = f"{least} to {most}" if most < math.inf else f">= {least}"
             require(least <= value <= most, "Conditioning", name, expected, value)
 

@@ -52,7 +52,10 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         for name in ("context", "width", "n_layers", "n_heads"):
-            require(getattr(self, name) >= 1, "DecoderConfig", name, ">= 1", getattr(self, name))
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                reject("DecoderConfig", name, "an integer", repr(value), kind=TypeError)
+            require(value >= 1, "DecoderConfig", name, ">= 1", value)
         even = self.width % (2 * self.n_heads) == 0
         require(even, "DecoderConfig", "n_heads", f"width {self.width} / n_heads to be even", self.n_heads)
 
@@ -70,8 +73,9 @@ class DecoderConfig:
         Raises:
             ValueError: no such size.
         """
-        if isinstance(size, str):
-            require(size in SIZES, "DecoderConfig.of", "size", f"one of {', '.join(SIZES)}", size)
+        known = size in SIZES if isinstance(size, str) else isinstance(size, Sequence) and len(size) == 3
+        expected = f"one of {', '.join(SIZES)}, or width, layers and heads"
+        require(known, "DecoderConfig.of", "size", expected, repr(size))
         width, n_layers, n_heads = SIZES[size] if isinstance(size, str) else size
         context = needed_context(family) if context is None else context
         return cls(Vocabulary.of(family), context, width, n_layers, n_heads)

@@ -5,9 +5,10 @@ import json
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import torch
@@ -77,11 +78,23 @@ class TrainingConfig:
             if isinstance(value, bool) or not isinstance(value, int):
                 reject(operation, name, "an integer", repr(value), kind=TypeError)
             require(value >= least, operation, name, f">= {least}", value)
+        if not isinstance(self.conditioning, Conditioning):
+            reject(operation, "conditioning", "a Conditioning", repr(self.conditioning), kind=TypeError)
+        for name in ("learning_rate", "clip", "weight_decay", "final_share"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real):
+                reject(operation, name, "a number", repr(value), kind=TypeError)
+        if not isinstance(self.bfloat16, bool):
+            reject(operation, "bfloat16", "True or False", repr(self.bfloat16), kind=TypeError)
+        if not (self.compile is None or isinstance(self.compile, str)):
+            reject(operation, "compile", "the name of a backend, or None", repr(self.compile), kind=TypeError)
         for name in ("learning_rate", "clip"):
             require(0 < getattr(self, name) < math.inf, operation, name, "a finite number > 0", getattr(self, name))
         require(0 <= self.weight_decay < math.inf, operation, "weight_decay", "a number >= 0", self.weight_decay)
         require(0 <= self.final_share <= 1, operation, "final_share", "0 to 1", self.final_share)
-        require(all(0 <= beta < 1 for beta in self.betas), operation, "betas", "0 <= beta < 1", self.betas)
+        two = isinstance(self.betas, Sequence) and len(self.betas) == 2
+        fine = two and all(isinstance(beta, Real) and 0 <= beta < 1 for beta in self.betas)
+        require(fine, operation, "betas", "two numbers, 0 <= beta < 1", self.betas)
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of an update, counted from 0."""
