@@ -304,6 +304,14 @@ def test_generation_equals_reading_everything_anew(model: Decoder, temperature: 
         assert found.n_prompt.tolist() == [1, 0, 5, 2, 3]
 
 
+def test_the_lowest_temperatures_take_the_most_probable_token(model: Decoder) -> None:
+    given = prompts([[], [0], [2, 1]], VOCABULARY)
+    greedy = model.generate(given, 6, temperature=0.0)
+    for temperature in (1e-300, 5e-324):
+        cold = model.generate(given, 6, temperature=temperature)
+        assert torch.equal(cold.documents.values, greedy.documents.values)
+
+
 def test_generation_follows_the_models_distribution(model: Decoder) -> None:
     """χ² of the next two outcomes after a prefix against their exact probabilities."""
     n = 4000

@@ -114,7 +114,9 @@ def _choose(
 ) -> Int[Tensor, " rows"]:
     if temperature == 0:
         return log_prob.argmax(1)
-    cumulative = (log_prob.double() / temperature).softmax(1).cumsum(1)
+    # Compared with the most probable before the division, so that no temperature is too low.
+    behind = log_prob.double() - log_prob.amax(1, keepdim=True)
+    cumulative = (behind / temperature).softmax(1).cumsum(1)
     require(bool(cumulative.isfinite().all()), "generate", "model", "finite logits", "NaN")
     reached = uniform[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, reached, right=True)[:, 0].clamp(max=log_prob.shape[1] - 1)
