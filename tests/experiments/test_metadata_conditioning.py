@@ -286,6 +286,12 @@ def test_comparisons_are_seed_by_seed(records):
     with pytest.raises(ValueError, match="seeds"):
         other = tuple(replace(result, seed=result.seed + 7) for result in records[BASELINE].results)
         compare(records["D_M=3"], replace(records[BASELINE], results=other))
+    for table in ("prompts", "positions"):
+        first = records[BASELINE].results[0]
+        longer = {name: [values[0], *values] for name, values in first.tables[table].items()}
+        other = (replace(first, tables=first.tables | {table: longer}),)
+        with pytest.raises(ValueError, match=r"sentences|prompt lengths"):
+            compare(records["D_M=3"], replace(records[BASELINE], results=other))
 
 
 def with_kl(record, short, long):

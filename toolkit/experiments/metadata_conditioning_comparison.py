@@ -100,7 +100,7 @@ def compare(arm: Record, control: Record) -> Comparison:
         control: of a baseline on the same family; only the seeds that both have count.
 
     Raises:
-        ValueError: other families, or no seed in common.
+        ValueError: other families, no seed in common, other sentences or other lengths of prompts.
     """
     family, _, name = arm.variant.rpartition("/")
     other, _, control_name = control.variant.rpartition("/")
@@ -108,6 +108,9 @@ def compare(arm: Record, control: Record) -> Comparison:
     pairs = [(a, b) for a in arm.results for b in control.results if a.seed == b.seed]
     if not pairs:
         raise argument_error("compare", "control", f"seeds in common: {arm.seeds}", control.seeds)
+    for table, column, what in (("positions", "n", "sentences"), ("prompts", "prompt length", "prompt lengths")):
+        same = all(_column(a, table, column) == _column(b, table, column) for a, b in pairs)
+        require(same, "compare", "control", f"a record of the same {what}", "others")
     kl = [(_column(a, "positions", "KL"), _column(b, "positions", "KL")) for a, b in pairs]
     logs = [[_log_ratio(x, y) for x, y in zip(a, b, strict=True)] for a, b in kl]
     n = len(kl[0][0])
