@@ -68,8 +68,8 @@ class Attainable:
         sampler: what a perfect sampler of continuations gets: the sum over grammars of their posterior after the prompt
             times how often they accept the whole sentence.
         sampler_error: its standard error; 0 if it is exact.
-        best: the most that any writer can get; a lower bound of it, the probability of the most probable grammar, where
-            the sentences were not all enumerated.
+        best: the most that any writer can get; where the sentences were not all enumerated, a lower bound of it: the
+            probability of the most probable grammar, or of those that accept the sentence if that is more.
         best_error: its standard error; 0 if it is exact.
         exact: whether all sentences were enumerated.
     """
@@ -213,7 +213,8 @@ def attainable_accuracy(
     shape = (*reached(documents).shape, member.shape[1])
     require(posterior.shape == shape, operation, "posterior", f"shape {list(shape)}", list(posterior.shape))
     accepted = (posterior * member[:, None, :]).sum(-1)
-    surest = posterior.amax(-1)
+    # One can write what the most probable grammar accepts, or the sentence itself; the better is no more than the best.
+    surest = torch.maximum(posterior.amax(-1), accepted)
     found: list[_Row] = []
     for length in prompt_lengths:
         chosen = (documents.lengths >= length).nonzero()[:, 0]
