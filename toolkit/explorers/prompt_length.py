@@ -265,12 +265,18 @@ def _bounds(found: ByLength, run: Run) -> list[Curve]:
         return [Curve("optimum", run.exact("loss, 0 known").tolist(), _TRUTH)]
     if found.measure == ANY:
         return [Curve("attainable", [1.0] * len(run.lengths), _TRUTH)]
+    exact = run.baseline.results[0].tables["prompts"]["attainable, exact"][0]
+    sampler, best = _attainable(run)
+    name = "attainable" if exact else "attainable, at least"
+    return [Curve(name, best, _BOUND), Curve("perfect sampler", sampler, _TRUTH)]
+
+
+def _attainable(run: Run) -> tuple[list[float], list[float]]:
+    """Return what a perfect sampler has after each prompt, and the best there is, where that is not exact a bound."""
     prompts = run.baseline.results[0].tables["prompts"]
-    best = "attainable" if prompts["attainable, exact"][0] else "attainable, at least"
-    return [
-        Curve(best, prompts["attainable at best"], _BOUND),
-        Curve("perfect sampler", prompts["attainable by a sampler"], _TRUTH),
-    ]
+    sampler = prompts["attainable by a sampler"]
+    # A bound from sentences that were drawn may fall below the sampler, who shows that so much can be had.
+    return sampler, list(map(max, sampler, prompts["attainable at best"]))
 
 
 def _heading(found: ByLength) -> str:
@@ -354,7 +360,7 @@ def describe(found: ByLength) -> str:
         KL: "",
         LOSS: f" The best predictor has {number(float(run.exact('loss, 0 known')[place]), LOSS)}.",
         ANY: " A perfect sampler has 100 %.",
-        TRUE: _attainable(run, place),
+        TRUE: _attainable_in_words(run, place),
     }[found.measure]
     what = _heading(found).partition(" (")[0].partition(":")[0]
     reached = f"{100 * share:.0f} % of documents are as long; " if share < 0.9995 else ""
@@ -378,10 +384,9 @@ def _seeds(model: Model, place: int) -> str:
     return f"{n} seed{'s' * (n != 1)}"
 
 
-def _attainable(run: Run, place: int) -> str:
-    prompts = run.baseline.results[0].tables["prompts"]
-    sampler, best = (100 * prompts[f"attainable {name}"][place] for name in ("by a sampler", "at best"))
-    least = "" if prompts["attainable, exact"][place] else "at least "
+def _attainable_in_words(run: Run, place: int) -> str:
+    sampler, best = (100 * values[place] for values in _attainable(run))
+    least = "" if run.baseline.results[0].tables["prompts"]["attainable, exact"][place] else "at least "
     return f" A perfect sampler has {sampler:.0f} %; attainable are {least}{best:.0f} %."
 
 
