@@ -164,9 +164,10 @@ def test_impossible_settings(settings: dict) -> None:
 
 OF_ANOTHER_KIND = """
 from toolkit.grammars.conditioning import Conditioning, Vocabulary
+from toolkit.grammars.family_files import from_json, from_physicslm4_json
 from toolkit.grammars.models import DecoderConfig
 from toolkit.grammars.named import toy_family
-from toolkit.grammars.training import TrainingConfig
+from toolkit.grammars.training import TrainingConfig, train_decoder
 
 def training(**settings):
     TrainingConfig(**{"conditioning": Conditioning(1), "n_steps": 2} | settings)
@@ -177,6 +178,9 @@ for make, settings in (
     (lambda size: DecoderConfig.of(toy_family(), size), {"size": (64, 3)}),
     (lambda width: DecoderConfig(Vocabulary.of(toy_family()), 8, width), {"width": 8.0}),
     (lambda p_meta: Conditioning(1, p_meta), {"p_meta": "half"}),
+    (lambda family: train_decoder(family, TrainingConfig(Conditioning(1), n_steps=2)), {"family": "toy"}),
+    (lambda config: train_decoder(toy_family(), config), {"config": Conditioning(1)}),
+    (from_json, {"source": None}), (from_json, {"source": 3}), (from_physicslm4_json, {"path": None}),
 ):
     (name,) = settings
     try:

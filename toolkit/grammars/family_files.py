@@ -1,6 +1,7 @@
 """Families in files: our own JSON, and the files of the public code of Physics of Language Models."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,11 @@ def from_json(source: str | Path | dict[str, Any]) -> GrammarFamily:
         The family, a :class:`LevelledGrammar` where no level has several sets of rules.
 
     Raises:
+        TypeError: the source is none of these.
         ValueError: not such a file, or rules that are no family.
         OSError: the file cannot be read.
     """
-    held = _held("from_json", source)
+    held = _held("from_json", "source", source)
     require(held.get("format") == _FORMAT, "from_json", "source", f"the format {_FORMAT!r}", held.get("format"))
     try:
         rules = held["rules"]
@@ -82,11 +84,12 @@ def from_physicslm4_json(path: str | Path | dict[str, Any], *, name: str = "") -
         name: for captions; default: the file's name.
 
     Raises:
+        TypeError: the path is none of these.
         ValueError: not such a file, or one in which documents are more than the rules say.
         OSError: the file cannot be read.
     """
     operation = "from_physicslm4_json"
-    held = _held(operation, path)
+    held = _held(operation, "path", path)
     for setting in _TOKENS_ELSEWHERE:
         require(held.get(setting) is None, operation, "path", f"no setting {setting!r}", held.get(setting))
     try:
@@ -105,15 +108,17 @@ def from_physicslm4_json(path: str | Path | dict[str, Any], *, name: str = "") -
         raise argument_error(operation, "path", "lists of children for every symbol", repr(error)) from error
 
 
-def _held(operation: str, source: str | Path | dict[str, Any]) -> dict[str, Any]:
+def _held(operation: str, argument: str, source: str | Path | dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(source, str | os.PathLike | dict):
+        reject(operation, argument, "a file, its text or what it holds", type(source).__name__, kind=TypeError)
     if not isinstance(source, dict):
         text = source if isinstance(source, str) and _is_text(source) else Path(source).read_text(encoding="utf-8")
         try:
             source = json.loads(text)
         except ValueError as error:
-            raise argument_error(operation, "source", "JSON", str(error)) from error
+            raise argument_error(operation, argument, "JSON", str(error)) from error
     if not isinstance(source, dict):
-        reject(operation, "source", "a JSON object", type(source).__name__)
+        reject(operation, argument, "a JSON object", type(source).__name__)
     return source
 
 

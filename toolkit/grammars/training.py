@@ -164,11 +164,15 @@ def train_decoder(
         The model with its history.
 
     Raises:
+        TypeError: no family, or no ``TrainingConfig``.
         ValueError: more metadata to show than the family has, or settings out of range.
         FloatingPointError: the loss or its gradient is not finite. The checkpoint is of earlier, finite steps.
         CheckpointError: the checkpoint is of another training.
     """
     operation = "train_decoder"
+    for argument, value, kind in (("family", family, GrammarFamily), ("config", config, TrainingConfig)):
+        if not isinstance(value, kind):
+            reject(operation, argument, f"a {kind.__name__}", type(value).__name__, kind=TypeError)
     check_depth(operation, config.conditioning.depth, family.depth)
     processes = Processes.join(device)
     try:
