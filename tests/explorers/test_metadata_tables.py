@@ -6,7 +6,7 @@ import pytest
 
 from tests.explorers.made_metadata import made_run
 from toolkit.explorers import metadata_records
-from toolkit.explorers.metadata_records import COMMAND, recorded_runs
+from toolkit.explorers.metadata_records import COMMAND, recorded_runs, run_with
 from toolkit.explorers.metadata_tables import answers, claims, recorded_losses
 
 
@@ -109,6 +109,26 @@ def test_without_a_record_the_tables_say_what_makes_one(monkeypatch):
     monkeypatch.setattr(metadata_records, "load_records", lambda *_: [])
     for shown in (claims(), recorded_losses()):
         assert shown.rows == () and COMMAND in shown.caption
+
+
+def test_a_run_is_chosen_by_its_settings(monkeypatch):
+    records = [*made_run((2, 3)), *made_run((3,), p_meta=1.0, cooldown=0.8, kl=0.3)]
+    monkeypatch.setattr(metadata_records, "load_records", lambda *_: records)
+    mixed, first = recorded_runs()
+    settings = {"p_meta": 1.0, "cooldown": 0.8}
+    assert run_with().label == mixed.label and run_with(**settings).label == first.label
+    assert claims(**settings).rows == claims(first).rows != claims().rows
+    assert recorded_losses(**settings).rows == recorded_losses(first).rows != recorded_losses().rows
+    assert run_with(p_meta=0.25) is None and run_with(no_such_setting=1) is None
+    for shown in (claims(n_steps=1500, cooldown=0.2), recorded_losses(n_steps=1500, cooldown=0.2)):
+        assert shown.rows == () and "with --n-steps 1500, --cooldown 0.2 is recorded" in shown.caption
+        assert shown.caption.endswith(f"{COMMAND} --n-steps 1500 --cooldown 0.2")
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign():
+    shown = claims(made(probe=0.7, jitter=0.02))
+    (probes,) = (row for row in shown.rows if row[1].startswith("probes"))
+    assert probes[4].startswith("0.0\xa0±")
 
 
 def test_the_first_recorded_run_is_shown_if_none_is_chosen(monkeypatch):

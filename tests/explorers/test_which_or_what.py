@@ -48,6 +48,12 @@ def test_every_setting_draws_inside_the_picture(show, grid):
         assert words_outside(draw(compute(run, length, 2, show))) == []
 
 
+def test_what_rounding_leaves_is_nothing():
+    found = compute(run_of(seeds=(0,), which_grammar=lambda k: -3e-18, what_next=lambda k: 0.01), 4)
+    assert "which grammar 0 (0 % of both), what next 0.01 nats" in title(found)
+    assert (found.means[WHICH] == 0).all() and "e-" not in describe(found) and "-0 %" not in describe(found)
+
+
 def test_a_record_without_the_parts_is_said_to_have_none():
     records = made_run()
     for result in records[2].results:

@@ -152,6 +152,17 @@ def recorded_runs(records: Sequence[Record] | None = None) -> tuple[Run, ...]:
     return tuple(Run(label, family_of(run[0]), run) for label, run in zip(labels, runs, strict=True))
 
 
+def run_with(**settings: Any) -> Run | None:
+    """Return the first of the recorded runs that was trained with some settings, None if there is none.
+
+    Args:
+        settings: by their names in the study's configuration, such as ``n_steps=1500``.
+    """
+    wanted = settings.items()
+    runs = recorded_runs()
+    return next((run for run in runs if all(run.baseline.config.get(name) == value for name, value in wanted)), None)
+
+
 def _measured(record: Record) -> bool:
     needed = {"positions", "optimum", "prompts", "probes", "trained"}
     fine = all(needed <= set(result.tables) and "loss without metadata" in result.metrics for result in record.results)
@@ -204,9 +215,11 @@ def title_of(record: Record) -> str:
     return f"D_M = {depth_of(record)}" if depth_of(record) else name_of(record).replace("-", " ")
 
 
-def not_recorded() -> str:
-    """Say that the study is not recorded, and how to record it."""
-    return f"No run of the study {STUDY} is recorded here. This records one: {COMMAND}"
+def not_recorded(**settings: Any) -> str:
+    """Say that the study is not recorded, perhaps not with some settings, and how to record it."""
+    chosen = "".join(f" --{name.replace('_', '-')} {value:g}" for name, value in settings.items())
+    which = f" with{chosen.replace(' --', ', --')[1:]}" if chosen else ""
+    return f"No run of the study {STUDY}{which} is recorded here. This records one: {COMMAND}{chosen}"
 
 
 def where_recorded(run: Run) -> str:

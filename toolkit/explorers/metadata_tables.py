@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from toolkit.explorers.metadata_records import (
     name_of,
     not_recorded,
     only_paired,
-    recorded_runs,
+    run_with,
     title_of,
     where_recorded,
 )
@@ -85,21 +86,22 @@ class Answer:
     verdict: str
 
 
-def recorded_losses(run: Run | None = None) -> Table:
+def recorded_losses(run: Run | None = None, **settings: Any) -> Table:
     """Return losses, divergences and accuracies of each recorded model, mean ± standard deviation over its seeds.
 
     Args:
-        run: of the study; default: the first of ``recorded_runs()``. Where there is none the table has no rows, and its
-            caption says what makes one.
+        run: of the study; default: the first recorded one. Where there is none the table has no rows, and its caption
+            says what makes one.
+        settings: instead of a run, those that it was trained with, such as ``n_steps=1500``.
 
     Returns:
         The best predictor, then a row a model: nats a token, the end counted, divergences in thousandths of it;
         accuracies in per cent.
     """
     headers = ["model", *_LOSSES, *_DIVERGENCES, *_ACCURACIES]
-    run = run or _first()
+    run = run or run_with(**settings)
     if run is None:
-        return table(headers, [], caption=not_recorded())
+        return table(headers, [], caption=not_recorded(**settings))
     best = run.baseline.results[0].metrics["optimal loss"]
     deepest = run.arms[-1].results[0].metrics.get("optimal loss with metadata", math.nan)
     shown = f"{deepest:.3f}" if math.isfinite(deepest) else "–"
@@ -117,12 +119,13 @@ def recorded_losses(run: Run | None = None) -> Table:
     return table(headers, rows, caption=caption)
 
 
-def claims(run: Run | None = None, depth: int | None = None) -> Table:
+def claims(run: Run | None = None, depth: int | None = None, **settings: Any) -> Table:
     """Return the paper's qualitative claims beside what a record says, each with a verdict.
 
     Args:
         run: as for :func:`recorded_losses`.
         depth: how many levels of metadata the model is shown in training; default: the most that is recorded.
+        settings: as for :func:`recorded_losses`.
 
     Returns:
         A row a comparison: the claim, what is compared, baseline and model, their difference ± its standard error over
@@ -132,9 +135,9 @@ def claims(run: Run | None = None, depth: int | None = None) -> Table:
         ValueError: no model that was shown so many levels.
     """
     headers = ["the paper claims", "compared here", "baseline", "metadata", "difference", "this record"]
-    run = run or _first()
+    run = run or run_with(**settings)
     if run is None:
-        return table(headers, [], caption=not_recorded())
+        return table(headers, [], caption=not_recorded(**settings))
     depth = run.depths[-1] if depth is None else depth
     rows, before = [], ""
     for answer in answers(run, depth):
@@ -147,7 +150,8 @@ def claims(run: Run | None = None, depth: int | None = None) -> Table:
         f"The paper's claims in words, and this record, D_M = {depth}; losses in nats a token, KL in thousandths of a "
         f"nat. Short prompts: "
         f"{_ends(run, SHORT)}; long ones: {_ends(run, LONG)}. Our control, fewer steps: as many documents as the model "
-        f"reads without metadata. A difference is clear where Student's 95 % interval over seeds leaves out zero. "
+        f"reads without metadata. ± at a difference: its standard error over seeds; it is clear where "
+        f"Student's 95 % interval leaves out zero. "
         f"{where_recorded(run)}"
     )
     return table(headers, rows, caption=caption)
@@ -238,11 +242,8 @@ def _difference(answer: Answer) -> str:
     error = (
         "" if math.isnan(told.standard_error) else f"{_NO_BREAK}±{_NO_BREAK}{scale * told.standard_error:.{digits}f}"
     )
-    return f"{scale * told.mean:+.{digits}f}{error}".replace("-", "−")
-
-
-def _first() -> Run | None:
-    return next(iter(recorded_runs()), None)
+    mean = f"{scale * told.mean:+.{digits}f}"
+    return (mean if float(mean) else mean[1:]).replace("-", "−") + error
 
 
 def _metrics(record: Record, name: str) -> list[float]:

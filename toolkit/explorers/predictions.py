@@ -240,15 +240,15 @@ def metadata_conditioning(records: Sequence[Record] | None = None) -> Prediction
     else:
         run, beside = told
         answer = answers[beside.short.sign < 0, beside.long.sign < 0]
-        words = {1: "clearly greater", -1: "clearly less", 0: "not clearly another"}
+        words = {1: "clearly greater than", -1: "clearly less than", 0: "not clearly different from"}
         short, long = (
-            f"{words[part.sign]} than the other's after {name} beginnings ({part} nats)".replace("-", "−")
+            f"{words[part.sign]} the other's after {name} beginnings ({part} nats)".replace("-", "−")
             for name, part in (("short", beside.short), ("long", beside.long))
         )
         agrees = "So the paper claims, too." if answer == claimed else f"The paper claims: {claimed}."
         explanation = (
-            f"In our run of {beside.short.n} seeds the divergence from the best prediction of the model that was told "
-            f"{depth_of(run.arms[-1])} levels of choices is {short}, and {long}. {agrees}"
+            f"Our run has {beside.short.n} seeds, and the model that was told read {depth_of(run.arms[-1])} levels of "
+            f"choices. Its divergence from the best prediction is {short}, and {long}. {agrees}"
         )
     return predict(
         "Two equal language models read equally many documents. Each document comes from one of several grammars. One "

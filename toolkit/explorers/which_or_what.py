@@ -34,6 +34,8 @@ from toolkit.lessons import View, controls, style
 WHICH, WHAT, MIXTURE, DIRECT = "which grammar", "what next", "mixture", "direct"
 """The two parts; what they bound; and the divergence of the model itself."""
 NATS, SHARE = "nats", "share of the sum"
+_NOTHING = 1e-12
+"""What rounding leaves of a divergence where there is nothing to believe; a trained model never has so little."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -143,7 +145,8 @@ def _column(
     for result in results:
         known = dict(zip(result.tables[table]["position"], result.tables[table][name], strict=True))
         rows.append([float(known.get(length, math.nan)) for length in lengths])
-    return np.array(rows)
+    values = np.array(rows)
+    return np.where(np.abs(values) < _NOTHING, 0.0, values)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

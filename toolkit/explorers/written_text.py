@@ -30,7 +30,7 @@ from toolkit.grammars.tree_drawing import draw_tree
 from toolkit.grammars.trees import Tree
 from toolkit.lessons import View, controls, style
 
-N_WRITTEN, N_SHOWN = 100, 8
+N_WRITTEN, N_SHOWN = 50, 8
 """Continuations that each model is judged by, and that are shown of one of them."""
 BASELINE, TOLD = "baseline", "metadata"
 DOCUMENTS = 40
@@ -259,7 +259,7 @@ def _draw_rows(picture: Svg, found: Texts, top: float) -> None:
     longest = max(len(found.tokens), *(len(one.tokens) for one in found.texts))
     cell = min(16.0, (right - left) / longest)
     picture.text(left, top + 14, f"prompt, and what {_model(found.writer)} wrote", size=12.5, bold=True)
-    picture.text(right + 14, top + 14, "a sentence?", size=12.5, bold=True)
+    picture.text(right + 14, top + 14, "of which grammar?", size=12.5, bold=True)
     rows = [("the document", found.tokens, None), *((str(n), one.tokens, one) for n, one in enumerate(found.texts, 1))]
     picture.rectangle(left - 3, top + 22, cell * found.length + 4, _LINE * len(rows), fill="#e4e4e4")
     for number, (name, tokens, text) in enumerate(rows):

@@ -133,6 +133,10 @@ def test_parts_are_those_of_the_package():
     assert ours[2] <= ours[0] + ours[1]
 
 
+def test_parts_may_be_computed_in_single_precision():
+    assert exercises.parts(lambda *tables: torch.tensor(solution(*tables))).right
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

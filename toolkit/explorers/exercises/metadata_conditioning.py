@@ -115,7 +115,8 @@ def control_steps(steps: Any) -> Verdict:
             total * P_META: "that is what the other model reads with metadata.",
             DOCUMENTS * (1 - P_META): "those are documents; a step takes a batch of them.",
         },
-        right=f"{right}: against this baseline metadata cost nothing but steps, and a gain must come from them.",
+        right=f"{right}: beside this baseline the documents with metadata come on top, so a gain says that they teach "
+        "something. It does not say that the metadata do.",
     )
 
 
@@ -141,7 +142,7 @@ def parts(answer: Any) -> Verdict:
     return expect_function(
         answer,
         cases,
-        tolerance=1e-9,
+        tolerance=1e-6,
         right="The third number is never more than the sum of the first two: mixing can only hide errors.",
         hint="Where a probability is 0, its term is 0.",
     )
@@ -183,6 +184,6 @@ def _slip(came: Any) -> str:
         ((right[0], right[1], right[0] + right[1]), "the third is the divergence of the mixtures, not the sum."),
     )
     for wrong, words in known:
-        if expect_array(came, wrong, tolerance=1e-9).right:
+        if expect_array(came, wrong, tolerance=1e-6).right:
             return f"Got three numbers, but {words}"
     return ""
