@@ -4,26 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.core.errors import reject
-from toolkit.core.svg import INK, Svg
+from toolkit.core.svg import Svg
 from toolkit.lessons import View, controls, style
-
-READY = frozenset(
-    {
-        "00_start_here",
-        "01_define_by_run",
-        "02_training_the_chainer_way",
-        "03_gradients_through_coin_flips",
-        "04_sigmoid_belief_networks",
-        "05_clusters_without_labels",
-        "06_learning_to_hash",
-        "07_adversarial_examples",
-        "08_attacks_against_defences",
-        "09_partial_information",
-        "10_disentanglement",
-        "11_grammars",
-    }
-)
-"""The lessons that exist; the others are to come."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +109,6 @@ def draw(chosen: Paper) -> Svg:
     picture = Svg(_WIDTH, _TOP + _FIRST + _PITCH * len(PAPERS) + 2, alt=describe(chosen))
     for (left, _), title in zip((_PAPERS, _PACKAGES, _LESSONS), ("paper", "package", "lessons"), strict=True):
         picture.text(left + 2, 22, title, bold=True, size=14)
-    picture.text(_LESSONS[0] + _LESSONS[1], 22, "dashed: to come", size=12, anchor="end", fill=style.GREY)
     _draw_start(picture)
     for index, paper in enumerate(PAPERS):
         _draw_paper(picture, paper, _TOP + _FIRST + _PITCH * index, chosen=paper == chosen)
@@ -153,17 +134,13 @@ def _draw_paper(picture: Svg, paper: Paper, top: float, *, chosen: bool) -> None
     _box(picture, *_PAPERS, top=top + 3, height=height - 6, chosen=chosen)
     picture.text(_PAPERS[0] + 10, middle - 3, paper.name, bold=True)
     picture.text(_PAPERS[0] + 10, middle + 14, paper.where, size=12, fill=style.GREY)
-    here = any(lesson in READY for lesson in paper.lessons)
-    _box(picture, *_PACKAGES, top=middle - _BOX / 2, height=_BOX, words=paper.package, chosen=chosen, dashed=not here)
+    _box(picture, *_PACKAGES, top=middle - _BOX / 2, height=_BOX, words=paper.package, chosen=chosen)
     for lesson, centre in zip(paper.lessons, centres, strict=True):
         _lesson(picture, lesson, centre - _BOX / 2, chosen=chosen)
 
 
 def _lesson(picture: Svg, name: str, top: float, *, chosen: bool) -> None:
-    ready = name in READY
-    words = name.replace("_", " ")
-    fill = "#e6eff7" if ready else "#ffffff"
-    _box(picture, *_LESSONS, top=top, height=_BOX, words=words, chosen=chosen, dashed=not ready, fill=fill)
+    _box(picture, *_LESSONS, top=top, height=_BOX, words=name.replace("_", " "), chosen=chosen, fill="#e6eff7")
 
 
 def _box(
@@ -175,7 +152,6 @@ def _box(
     height: float,
     words: str = "",
     chosen: bool = False,
-    dashed: bool = False,
     fill: str = "#ffffff",
 ) -> None:
     picture.rectangle(
@@ -187,11 +163,9 @@ def _box(
         fill="#fff0e5" if chosen else fill,
         stroke=_CHOSEN if chosen else style.GREY,
         stroke_width=2.5 if chosen else 1.2,
-        dash=(4, 3) if dashed else (),
     )
     if words:
-        ink = style.GREY if dashed and not chosen else INK
-        picture.text(left + 10, top + height / 2 + 4.5, words, size=12.5, fill=ink)
+        picture.text(left + 10, top + height / 2 + 4.5, words, size=12.5)
 
 
 def _arrow(picture: Svg, x1: float, y1: float, x2: float, y2: float, *, chosen: bool) -> None:
@@ -204,13 +178,8 @@ def _arrow(picture: Svg, x1: float, y1: float, x2: float, y2: float, *, chosen: 
 
 def describe(chosen: Paper) -> str:
     """Say what the paper asks, what it answers, and what to open."""
-    ready = [lesson for lesson in chosen.lessons if lesson in READY]
-    later = [lesson for lesson in chosen.lessons if lesson not in READY]
-    parts = [f"Open {' and '.join(ready)} (package {chosen.package})." if ready else ""]
-    verb = "is" if len(later) == 1 else "are"
-    with_package = "" if ready else f" with the package {chosen.package}"
-    parts.append(f"{' and '.join(later)} {verb} to come{with_package}." if later else "")
-    return " ".join([f"{chosen.name} ({chosen.where}) asks: {chosen.question} {chosen.answer}", *filter(None, parts)])
+    said = f"{chosen.name} ({chosen.where}) asks: {chosen.question} {chosen.answer}"
+    return f"{said} Open {' and '.join(chosen.lessons)} (package {chosen.package})."
 
 
 def explore_paper_map() -> View:

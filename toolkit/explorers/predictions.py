@@ -231,7 +231,7 @@ def metadata_conditioning(records: Sequence[Record] | None = None) -> Prediction
     found = [
         (run, compare(run.arms[-1], run.baseline))
         for run in recorded_runs(records)
-        if set(run.arms[-1].seeds) & set(run.baseline.seeds)
+        if set(run.arms[-1].seeds) & set(run.baseline.seeds) and _mixed_in_half(run.baseline)
     ]
     told = next(((run, beside) for run, beside in found if beside.short.n > 1), None)
     if told is None:
@@ -252,10 +252,14 @@ def metadata_conditioning(records: Sequence[Record] | None = None) -> Prediction
         )
     return predict(
         "Two equal language models read equally many documents. Each document comes from one of several grammars. One "
-        "model is told for a share of its documents which grammar it is; the other never is. Afterwards neither is "
+        "model is told for half of its documents which grammar it is; the other never is. Afterwards neither is "
         "told anything, and both go on with beginnings of new documents. When is the one that was told clearly nearer "
         "to the best prediction there can be?",
         list(answers.values()),
         answer=answer,
         explanation=explanation,
     )
+
+
+def _mixed_in_half(record: Record) -> bool:
+    return record.config["p_meta"] == 0.5 and not record.config.get("cooldown")
