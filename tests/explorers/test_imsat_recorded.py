@@ -10,9 +10,11 @@ from scipy.stats import spearmanr
 
 from toolkit.core.history import Series
 from toolkit.experiments import Quantity, Record, SeedResult, read_paper_results
+from toolkit.experiments.cli import main
 from toolkit.experiments.environment import Environment
 from toolkit.experiments.imsat_clustering import ImsatClusteringConfig
 from toolkit.experiments.imsat_clustering import run as run_clustering
+from toolkit.experiments.study import Study
 from toolkit.explorers import (
     explore_imsat_hash_recorded,
     explore_imsat_radii,
@@ -168,6 +170,28 @@ def test_what_is_not_recorded_is_said_in_one_sentence():
             )
     assert all(view.png for view in views[:1])
     assert "--methods VAT,VAT-11th,VAT-scrambled" in views[1].text
+
+
+def test_the_command_for_what_is_not_recorded_asks_for_just_that(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def ask(study, config, out):
+        raise Asked(study.name, config)
+
+    monkeypatch.setattr(Study, "run", ask)
+    for study in (CLUSTERING, HASHING):
+        for run in recorded_runs(study, []):
+            *_, options = run.missing.partition("toolkit ")
+            with pytest.raises(Asked) as caught:
+                main(options.split())
+            name, config = caught.value.args
+            data, n_images = run.label.removesuffix(" images (not recorded)").split(", ")
+            points = (
+                config.n_points or {("digits", "subset"): 1797, ("mnist", "full"): 70_000}[config.data, config.images]
+            )
+            assert name == study and n_images == f"{points:,}"
+            assert data == {"digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}[config.data]
 
 
 def test_the_readers_runs_are_those_of_the_ledger():

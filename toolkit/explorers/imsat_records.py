@@ -20,7 +20,12 @@ _EXPECTED = {
         ("digits, 1,797 images", "digits", 1797, "--scale laptop"),
         ("MNIST, 10,000 images", "mnist", 10_000, "--scale laptop --data mnist --images full --n-points 10000"),
         ("MNIST, 70,000 images", "mnist", 70_000, "--scale paper"),
-        ("Fashion-MNIST, 10,000 images", "fashion_mnist", 10_000, "--scale laptop --data fashion_mnist --images full"),
+        (
+            "Fashion-MNIST, 10,000 images",
+            "fashion_mnist",
+            10_000,
+            "--scale laptop --data fashion_mnist --images full --n-points 10000",
+        ),
     ),
     HASHING: (
         ("MNIST, 10,000 images", "mnist", 10_000, "--scale laptop --images full --n-points 10000"),
