@@ -176,7 +176,7 @@ def _frame(training: Training, points: PlanePoints, grid: Tensor, setting: Setti
     model = training.network.eval()
     logits = predict_logits(model, points.inputs)
     around = Surroundings(points.inputs, logits, model, losses.divergence)
-    moved = setting.moves()(around, torch.Generator().manual_seed(1))  # the same noise in every frame
+    moved = setting.moves()(around, torch.Generator().manual_seed(0))  # the same noise in every frame
     with torch.no_grad():
         return Frame(
             step,
