@@ -257,6 +257,25 @@ def test_a_fit_that_fails_leaves_no_network_behind(change, kind):
         assert np.array_equal(again.logits(X), before) and np.array_equal(again.labels_, before.argmax(1))
 
 
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [({"lam": -1.0}, ValueError), ({"device": "none"}, ValueError), ({"perturbation": fails}, RuntimeError)],
+)
+def test_a_fit_that_fails_on_other_features_changes_nothing(change, kind):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcde"))
+    model = small().fit(frame)
+    before, fitted = model.predict_proba(frame), dict(vars(model))
+    with pytest.raises(kind):
+        model.set_params(**change).fit(frame.rename(columns=str.upper).iloc[:, :2])
+    assert np.array_equal(model.predict_proba(frame), before)
+    assert {name: value for name, value in vars(model).items() if name not in change}.items() <= fitted.items()
+    first = small(**change)
+    with pytest.raises(kind):
+        first.fit(X)
+    assert not hasattr(first, "n_features_in_")
+
+
 def test_prediction_wants_the_same_features_and_a_fit():
     with pytest.raises(NotFittedError):
         small().predict(X)

@@ -88,18 +88,18 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Raises:
             ValueError, TypeError: bad parameters or points.
             CheckpointError: the checkpoint is broken, or of other parameters, points or longer training.
-            FloatingPointError: training left the finite numbers. After any error the network is that of the last fit.
+            FloatingPointError: training left the finite numbers. After any error the estimator is as before.
         """
-        going_on = self.network_ if self.warm_start and hasattr(self, "network_") else None
-        inputs = self._points(X, ensure_min_samples=2, reset=going_on is None)
-        self._check_parameters()
-        if going_on is not None:
-            self._check_structure()
-        perturbations = self._perturbations()
-        distances = self._radii(inputs, radii, perturbations)
-        seeds = draw_seeds(type(self).__name__, self.random_state, self.n_init)
-        best: tuple[float, Training, History] | None = None
-        with self._network_put_back():
+        with self._as_before_if_it_fails():
+            going_on = self.network_ if self.warm_start and hasattr(self, "network_") else None
+            inputs = self._points(X, ensure_min_samples=2, reset=going_on is None)
+            self._check_parameters()
+            if going_on is not None:
+                self._check_structure()
+            perturbations = self._perturbations()
+            distances = self._radii(inputs, radii, perturbations)
+            seeds = draw_seeds(type(self).__name__, self.random_state, self.n_init)
+            best: tuple[float, Training, History] | None = None
             for restart, seed in enumerate(seeds):
                 file = None if checkpoint is None else f"{os.fspath(checkpoint)}-{restart}"
                 with global_generators_kept(inputs.device, seed):
@@ -129,11 +129,11 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             loss, training, kept = best
             if not is_finite(training.network, loss):
                 raise FloatingPointError(self._not_finite(loss, kept.n_steps, inputs))
-        self.loss_, self.network_ = loss, training.network
-        self.history_ = replace(kept, interrupted=history.interrupted)
-        self.n_iter_ = kept.n_steps
-        self._structure_of_fit = self._structure()
-        self._finish(training, inputs)
+            self.loss_, self.network_ = loss, training.network
+            self.history_ = replace(kept, interrupted=history.interrupted)
+            self.n_iter_ = kept.n_steps
+            self._structure_of_fit = self._structure()
+            self._finish(training, inputs)
         return self
 
     def logits(self, X: Any) -> np.ndarray:
@@ -267,16 +267,14 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         )
 
     @contextmanager
-    def _network_put_back(self) -> Iterator[None]:
-        """Leave the network of the last fit, or none, where this one fails: predictions would come from half a fit."""
-        earlier = getattr(self, "network_", None)
+    def _as_before_if_it_fails(self) -> Iterator[None]:
+        """Leave everything of the last fit, or nothing, where this one fails: half of each could not predict."""
+        earlier = dict(self.__dict__)
         try:
             yield
         except BaseException:
-            if earlier is not None:
-                self.network_ = earlier
-            elif hasattr(self, "network_"):
-                del self.network_
+            self.__dict__.clear()
+            self.__dict__.update(earlier)
             raise
 
     def _logits(self, X: Any) -> Tensor:
