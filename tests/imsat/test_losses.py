@@ -1,8 +1,10 @@
 """Entropies, mutual information and divergences against their definition, closed forms, and saturated predictions."""
 
+import inspect
 import itertools
 import math
 
+import jaxtyping
 import pytest
 import torch
 
@@ -300,6 +302,17 @@ def test_bad_logits_are_refused(function) -> None:  # type: ignore[no-untyped-de
             function(bad)
 
 
+@pytest.mark.parametrize("function", OF_A_BATCH)
+def test_each_complaint_is_our_own(function, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    # Users have no run-time checks of types and shapes as these tests do.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    for bad in (torch.zeros(4), torch.zeros(4, 3, 2), torch.zeros(4, 3, dtype=torch.long)):
+        with pytest.raises(ValueError, match="bad argument 'logits'"):
+            function(bad)
+    with pytest.raises(TypeError, match="bad argument 'logits'"):
+        function([[0.0, 1.0]])
+
+
 @pytest.mark.parametrize("prior", [[-1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [math.nan, 1.0, 1.0], [math.inf, 1.0, 1.0]])
 def test_bad_priors_are_refused(prior: list[float]) -> None:
     with pytest.raises(ValueError, match="marginal_divergence: bad argument 'prior'"):
@@ -316,6 +329,27 @@ def test_points_that_do_not_pair_are_refused() -> None:
     for bad in (torch.zeros(4, 2), torch.zeros(3, 3)):
         with pytest.raises((ValueError, TypeError, RuntimeError)):
             divergence(torch.zeros(4, 3), bad)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (4, 1), (4, 2), (3, 3), (3,)])
+def test_points_are_not_repeated_until_they_pair(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="divergence: bad argument 'perturbed_logits'"):
+        inspect.unwrap(divergence)(logits(4, 3), torch.zeros(shape))
+
+
+def test_a_prior_is_a_row() -> None:
+    for bad, kind in ((torch.ones(3, 1), ValueError), (torch.ones(2), ValueError), ([1.0, 1.0, 1.0], TypeError)):
+        with pytest.raises(kind, match="marginal_divergence: bad argument 'prior'"):
+            inspect.unwrap(marginal_divergence)(logits(4, 3), bad)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float16])
+def test_a_cluster_that_is_impossible_everywhere_has_a_gradient(dtype: torch.dtype) -> None:
+    drawn = logits(5, 3, dtype=torch.float64).to(dtype)
+    masked = torch.cat((drawn, torch.full((5, 1), -math.inf, dtype=dtype)), 1).requires_grad_()
+    for function in OF_A_BATCH:
+        (gradient,) = torch.autograd.grad(function(masked), masked)
+        assert gradient.isfinite().all() and (gradient[:, 3] == 0).all() and gradient[:, :3].abs().max() > 0
 
 
 def test_a_number_that_is_none_is_not_hidden() -> None:

@@ -26,7 +26,8 @@ def marginal_entropy(logits: Float[Tensor, "batch clusters"]) -> Float[Tensor, "
         A number from 0 to log K.
 
     Raises:
-        ValueError: no points.
+        ValueError: no points or no clusters, another number of axes, no floating-point numbers.
+        TypeError: no tensor.
     """
     log_marginal = _log_marginal(logits, "marginal_entropy")
     return -_expectation(log_marginal, log_marginal)
@@ -42,7 +43,8 @@ def conditional_entropy(logits: Float[Tensor, "batch clusters"]) -> Float[Tensor
         A number from 0 to log K.
 
     Raises:
-        ValueError: no points.
+        ValueError: no points or no clusters, another number of axes, no floating-point numbers.
+        TypeError: no tensor.
     """
     _check(logits, "conditional_entropy")
     log_probabilities = logits.log_softmax(1)
@@ -61,7 +63,8 @@ def mutual_information(logits: Float[Tensor, "batch clusters"]) -> Float[Tensor,
         A number from 0 to log K.
 
     Raises:
-        ValueError: no points.
+        ValueError: no points or no clusters, another number of axes, no floating-point numbers.
+        TypeError: no tensor.
     """
     return marginal_entropy(logits) - conditional_entropy(logits)
 
@@ -80,12 +83,16 @@ def marginal_divergence(
         A number of at least 0; for equal sizes ``log K − H(Y)``.
 
     Raises:
-        ValueError: no points, or a prior that is negative, not finite, all zero or of another length.
+        ValueError: as :func:`marginal_entropy`, or a prior that is negative, not finite, all zero or of another shape.
+        TypeError: no tensors.
     """
     log_marginal = _log_marginal(logits, "marginal_divergence")
     if prior is None:
         return math.log(logits.shape[1]) + _expectation(log_marginal, log_marginal)
-    require(len(prior) == logits.shape[1], "marginal_divergence", "prior", f"{logits.shape[1]} shares", len(prior))
+    if not isinstance(prior, Tensor):
+        reject("marginal_divergence", "prior", "a tensor or None", type(prior).__name__, kind=TypeError)
+    shape = (logits.shape[1],)
+    require(prior.shape == shape, "marginal_divergence", "prior", f"shape {shape}", tuple(prior.shape))
     fine = bool((prior >= 0).all() and prior.isfinite().all() and prior.sum() > 0)
     require(fine, "marginal_divergence", "prior", "finite shares >= 0, not all 0", prior.tolist())
     log_prior = (prior / prior.sum()).to(logits).log()
@@ -105,14 +112,24 @@ def divergence(
 
     Returns:
         A number of at least 0 for each point.
+
+    Raises:
+        ValueError: no matrices of floating-point numbers, or of two shapes.
+        TypeError: no tensors.
     """
+    _check(clean_logits, "divergence", "clean_logits", least_points=0)
+    _check(perturbed_logits, "divergence", "perturbed_logits", least_points=0)
+    expected, actual = tuple(clean_logits.shape), tuple(perturbed_logits.shape)
+    require(expected == actual, "divergence", "perturbed_logits", f"as clean_logits: {expected}", actual)
     log_clean = clean_logits.log_softmax(1)
     return _expectation(log_clean, log_clean - perturbed_logits.log_softmax(1))
 
 
 def _log_marginal(logits: Float[Tensor, "batch clusters"], operation: str) -> Float[Tensor, " clusters"]:
     _check(logits, operation)
-    return logits.log_softmax(1).logsumexp(0) - math.log(len(logits))
+    # Not −∞: a cluster that is impossible at every point would have a NaN for a gradient.
+    log_probabilities = logits.log_softmax(1).clamp(min=torch.finfo(logits.dtype).min)
+    return log_probabilities.logsumexp(0) - math.log(len(logits))
 
 
 def _expectation(
@@ -123,6 +140,10 @@ def _expectation(
     return (probabilities * torch.where(probabilities == 0, 0, values)).sum(-1)
 
 
-def _check(logits: Float[Tensor, "batch clusters"], operation: str) -> None:
-    if logits.shape[0] == 0 or logits.shape[1] == 0:
-        reject(operation, "logits", "at least one point and one cluster", tuple(logits.shape))
+def _check(logits: Tensor, operation: str, argument: str = "logits", *, least_points: int = 1) -> None:
+    if not isinstance(logits, Tensor):
+        reject(operation, argument, "a tensor", type(logits).__name__, kind=TypeError)
+    require(logits.is_floating_point(), operation, argument, "floating-point numbers", logits.dtype)
+    right = logits.ndim == 2 and logits.shape[0] >= least_points and logits.shape[1] >= 1
+    expected = f"shape (points >= {least_points}, clusters >= 1)"
+    require(right, operation, argument, expected, tuple(logits.shape))
