@@ -186,7 +186,9 @@ def test_cache_is_used_and_told_apart(tmp_path, monkeypatch):
     assert torch.equal(neighbour_distances(x.T.contiguous().T, 3, cache=tmp_path), first)
 
 
-@pytest.mark.parametrize("damage", ["empty", "truncated", "bit", "foreign", "renamed", "folder", "negative"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "truncated", "bit", "encrypted", "foreign", "renamed", "folder", "negative"]
+)
 def test_a_damaged_file_is_computed_anew(tmp_path, damage):
     x = normal(60, 4)
     expected = neighbour_distances(x, 3, cache=tmp_path)
@@ -198,6 +200,9 @@ def test_a_damaged_file_is_computed_anew(tmp_path, damage):
         file.write_bytes(content[: len(content) // 2])
     elif damage == "bit":
         content[len(content) // 4] ^= 1
+        file.write_bytes(content)
+    elif damage == "encrypted":
+        content[content.index(b"PK\x01\x02") + 8] ^= 1  # a flag of the first member, in the list of them
         file.write_bytes(content)
     elif damage == "foreign":
         np.save(file.with_suffix(".npy"), np.zeros(60, np.float32))
