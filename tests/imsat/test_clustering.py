@@ -184,6 +184,15 @@ def test_data_frames_and_names():
         model.predict(frame[list("edcba")])
 
 
+def test_names_of_outputs_are_those_of_the_fit():
+    pytest.importorskip("pandas")
+    with pytest.raises(NotFittedError):
+        small().get_feature_names_out()
+    model = small().set_output(transform="pandas").fit(X)
+    model.set_params(n_clusters=4)
+    assert model.transform(X).columns.tolist() == ["imsat0", "imsat1", "imsat2"]
+
+
 @pytest.mark.parametrize("n", [2, 3, 19, 21])
 def test_few_points(n):
     model = small(n_neighbors=10).fit(X[:n])

@@ -107,7 +107,8 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                     made = self._start(inputs, going_on, generator)
                     training = self._training(made, inputs, perturbations, generator)
                     training.radii = distances
-                    self.network_ = training.network
+                    # The second is what scikit-learn's names of the outputs count.
+                    self.network_, self._n_features_out = training.network, self._n_outputs()
                     config = None if file is None else fit_configuration(self.get_params(False), inputs, going_on, file)
                     history = training.run(
                         self.epochs * training.per_epoch,
@@ -146,11 +147,6 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             ``[n_points, n_outputs]``.
         """
         return self._logits(X).cpu().numpy()
-
-    @property
-    def _n_features_out(self) -> int:
-        """What scikit-learn's names of the outputs count."""
-        return self._n_outputs()
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
