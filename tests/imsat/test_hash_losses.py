@@ -1,5 +1,6 @@
 """Information of bits and pairs of bits against its definition, closed forms, and saturated predictions."""
 
+import inspect
 import itertools
 import math
 
@@ -313,6 +314,12 @@ def test_the_check_names_what_is_wrong() -> None:
 def test_bad_weights_are_refused(weight: float) -> None:
     with pytest.raises(ValueError, match="pair_weight"):
         hash_information(logits(3, 2), weight)
+
+
+@pytest.mark.parametrize("weight", ["2", None, True])
+def test_weights_that_are_no_numbers_are_named(weight: object) -> None:
+    with pytest.raises(TypeError, match="hash_information: bad argument 'pair_weight'"):
+        inspect.unwrap(hash_information)(logits(3, 2), weight)
 
 
 def test_a_divergence_needs_the_same_points_twice() -> None:

@@ -1,5 +1,6 @@
 """Neighbour distances against loops in float64 and scikit-learn, on data that rounding makes hard, and their cache."""
 
+import inspect
 import math
 import os
 import warnings
@@ -232,6 +233,11 @@ def test_a_cache_that_cannot_be_written_warns_once_and_goes_on(tmp_path):
         found = neighbour_distances(x, 3, cache=tmp_path / "file" / "below")
     assert len(caught) == 1 and "not kept" in str(caught[0].message)
     assert torch.equal(found, neighbour_distances(x, 3))
+
+
+def test_a_cache_that_is_no_path_is_named():
+    with pytest.raises(TypeError, match="neighbour_distances: bad argument 'cache'"):
+        inspect.unwrap(neighbour_distances)(normal(20, 3), 3, cache=5)
 
 
 def test_nothing_half_written_stays(tmp_path, monkeypatch):

@@ -4,14 +4,13 @@ The bits of one point are independent Bernoulli variables with probabilities ``s
 for the data, as in ``losses``. Natural logarithms: everything is in nats. ``exact`` counts all 2^D codes instead.
 """
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from toolkit.core.errors import reject, require
+from toolkit.imsat.parameters import check_number
 
 
 def bit_information(logits: Float[Tensor, "batch bits"]) -> Float[Tensor, " bits"]:
@@ -75,10 +74,9 @@ def hash_information(logits: Float[Tensor, "batch bits"], pair_weight: float = 1
 
     Raises:
         ValueError: as :func:`bit_information`, or a weight that is negative or not finite.
-        TypeError: as :func:`bit_information`.
+        TypeError: as :func:`bit_information`, or a weight that is no number.
     """
-    fine = math.isfinite(pair_weight) and pair_weight >= 0
-    require(fine, "hash_information", "pair_weight", "a finite number >= 0", pair_weight)
+    check_number("hash_information", "pair_weight", pair_weight)
     check_logits(logits, "hash_information")
     return bit_information(logits).sum() - pair_weight / 2 * pairwise_information(logits).sum()
 

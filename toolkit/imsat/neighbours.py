@@ -65,9 +65,11 @@ def neighbour_distances(
 
     Raises:
         ValueError: neither float32 nor float64, no matrix, not finite, ``k`` or fewer points, no such device.
-        TypeError: ``x`` is no dense tensor, ``k`` or ``chunk`` no integer.
+        TypeError: ``x`` is no dense tensor, ``k`` or ``chunk`` no integer, ``cache`` no path.
     """
     _check(x, k, chunk)
+    if not (cache is None or isinstance(cache, (str, os.PathLike))):
+        reject(_OPERATION, "cache", "a folder or None", repr(cache), kind=TypeError)
     target = resolve_device(device, like=x)
     points = x.detach()
     file = None if cache is None else _cache_file(points, k, Path(cache).expanduser())
