@@ -290,7 +290,7 @@ def test_queries_are_held_out_unless_the_official_protocol_is_asked_for(hashings
 
 def test_the_report_of_codes(hashings):
     text = imsat_hashing.report(hashings)
-    for words in ("6 bits", "300 images of digits", "ITQ", "pairs once", "held out of training"):
+    for words in ("6 bits", "300 images of digits", "ITQ", "pairs once", "held out of training", "among all 270"):
         assert words in text
 
 

@@ -41,6 +41,7 @@ _CURVE = 60
 _N = 500
 _RADIUS = 2
 _ROTATIONS = {"PCA": "none", "ITQ": "itq"}
+_N_CLASSES = 10
 _PIXELS = {"digits": 64, "mnist": 784, "fashion_mnist": 784}
 
 
@@ -254,6 +255,9 @@ def report(records: Sequence[Record]) -> str:
     lines = [title, "", Table(("method", *names), rows, title).to_text(), "", f"images: {data['description'][0]}"]
     trained = "trained on too" if config["protocol"] == "official" else "held out of training"
     lines.append(f"queries: {config['queries_per_class']} of each class at random, {trained}; all others are searched")
+    searched = data["n_points"][0] - config["queries_per_class"] * _N_CLASSES
+    if searched < _N:
+        lines.append(f"precision at {_N}: among all {searched}, as there are no more to search")
     if n_seeds > 1:
         lines.append(f"a ± b: mean and standard deviation over the {n_seeds} seeds")
     return "\n".join(lines)
