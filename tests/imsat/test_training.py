@@ -376,9 +376,10 @@ def test_what_is_too_much(prior):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("n", [3, 7, 250, 9999])
-def test_one_cluster_is_never_too_much(dtype, n):
-    assert GrowingPenalty(ClusterInformation()).excess(torch.randn(n, 1, generator=generator()).to(dtype)) <= 0
+def test_one_cluster_is_never_too_much(dtype):
+    for n in (*range(2, 300), 9999, 70_000):  # on which n rounding goes up depends on the processor
+        logits = torch.randn(n, 1, generator=generator()).to(dtype)
+        assert GrowingPenalty(ClusterInformation()).excess(logits) <= 0
 
 
 # Predictions

@@ -1,5 +1,6 @@
 """The loss of self-augmented training, and the loop that follows it."""
 
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -257,10 +258,14 @@ class GrowingPenalty:
 
     def excess(self, logits: Float[Tensor, "points clusters"]) -> float:
         """Return KL(p̄ ‖ q) − δ · H(q), in nats; at most 0 if the clusters are as equal as asked for."""
-        prior = self.information.prior
+        # In double precision, which not every device has: a small δ asks for more than single precision.
+        logits, prior = logits.cpu().double(), self.information.prior
         q = logits.new_ones(logits.shape[1]) if prior is None else prior.to(logits)
         entropy = float(torch.special.entr(q / q.sum()).sum())
-        return float(losses.marginal_divergence(logits, prior)) - self.delta * entropy
+        excess = float(losses.marginal_divergence(logits, prior)) - self.delta * entropy
+        # Rounding is no excess: for one cluster it is all there is, and of either sign.
+        rounding = 4 * torch.finfo(logits.dtype).eps * (1 + math.log(len(logits)))
+        return excess if excess > rounding else min(excess, 0.0)
 
     def look(self, logits: Float[Tensor, "points clusters"]) -> None:
         """Double μ if the predictions on all data break the constraint."""
