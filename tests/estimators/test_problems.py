@@ -237,7 +237,7 @@ def test_chunks_change_no_number(name: str, chunk: int) -> None:
         ours, theirs = parts(problem, noise=drawn), whole(problem, noise=drawn)
         assert ours.evaluations == theirs.evaluations
         for one, other in zip(ours.gradients, theirs.gradients, strict=True):
-            assert torch.equal(one, other)
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)  # some processors sum single rows otherwise
     _, values, logits = ((), *problem.sample(problem.draw_noise((13,), generator(2))))
     signals = problem.counted().signals(values, logits)
     for number in range(problem.depth):

@@ -225,6 +225,7 @@ def test_which_published_numbers_a_run_answers():
     for other in (
         {"hidden": "400-400"},
         {"epochs": 10},
+        {"initialization": "small"},
         {"n_points": 10_000},
         {"data": "fashion_mnist"},
         {"images": "subset"},

@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.imsat.blobs import X, small
 from toolkit.core.errors import CheckpointError
-from toolkit.imsat import VirtualAdversarial
+from toolkit.imsat import IMSATHash, VirtualAdversarial
 from toolkit.imsat.neighbours import neighbour_distances
 
 # Parameters
@@ -194,8 +194,11 @@ def test_a_warm_start_wants_the_same_shapes():
     model = small(warm_start=True).fit(X)
     with pytest.raises(ValueError, match="features"):
         model.fit(X[:, :4])
-    with pytest.raises(ValueError, match="network"):
+    with pytest.raises(ValueError, match=r"'n_clusters'\n.*3, as in the fit"):
         model.set_params(n_clusters=4).fit(X)
+    codes = IMSATHash(3, hidden=(8,), epochs=1, warm_start=True).fit(X)
+    with pytest.raises(ValueError, match="'n_bits'"):
+        codes.set_params(n_bits=4).fit(X)
 
 
 def test_a_warm_start_refuses_other_layers_instead_of_ignoring_them():

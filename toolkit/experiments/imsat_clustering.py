@@ -212,7 +212,8 @@ def quantities(config: ImsatClusteringConfig, variant: str) -> Mapping[str, Quan
         return {}
     if variant == "k-means":
         return {"imsat/mnist/accuracy-k-means": Quantity("accuracy", 1.0)}
-    setting = config.hidden == "1200-1200" and (config.epochs or 0) >= 50 and (config.alpha, config.lam) == (0.25, 0.1)
+    weights = (config.hidden, config.initialization) == ("1200-1200", "official")
+    setting = weights and (config.epochs or 0) >= 50 and (config.alpha, config.lam) == (0.25, 0.1)
     if variant == "VAT" and setting:
         return {"imsat/mnist/accuracy-vat": Quantity("accuracy", 1.0)}
     return {}

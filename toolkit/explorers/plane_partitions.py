@@ -30,8 +30,9 @@ class Costs:
         information: I(X;Y) in nats, at most log 2.
         accuracy: share of points whose cluster is their class, under the better of both matches.
         random: mean KL divergence after a step of length ε in a random direction, in nats.
-        worst: mean over the points of the largest KL divergence after a step of length ε or less, in nats.
-        changed: share of points that some such step moves into the other cluster.
+        worst: mean over the points of the largest KL divergence after a step of length ε or less, in nats; the largest
+            of those that :func:`steps` tries, so a little below the truth.
+        changed: share of points that one of those steps moves into the other cluster.
     """
 
     information: float

@@ -35,6 +35,9 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The part of :class:`IMSAT` and :class:`IMSATHash` that does not depend on what the outputs mean."""
 
+    _outputs: str
+    """The parameter that says how many outputs there are."""
+
     # Set by the subclasses' constructors, which scikit-learn wants to spell out every parameter.
     perturbation: PerturbationLike | Sequence[PerturbationLike]
     lam: float
@@ -186,9 +189,9 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             learning_rate=self.learning_rate,
         )
 
-    def _structure(self) -> tuple[nn.Module | None, tuple[int, ...]]:
-        """Return what the network's shape follows from: a module of the user's, or else the hidden layers."""
-        return self.network, () if self.network is not None else self._sizes()
+    def _structure(self) -> tuple[nn.Module | None, tuple[int, ...], int]:
+        """Return what the network's shape follows from: a module of the user's, or else hidden layers; the outputs."""
+        return self.network, () if self.network is not None else self._sizes(), self._n_outputs()
 
     def _sizes(self) -> tuple[int, ...]:
         return tuple(int(units) for units in self.hidden)
@@ -249,11 +252,12 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _check_structure(self) -> None:
         """Refuse to go on with a network that is not the one now asked for."""
-        name, (module, sizes) = type(self).__name__, self._structure()
-        module_of_fit, sizes_of_fit = getattr(self, "_structure_of_fit", (module, sizes))
+        name, (module, sizes, outputs) = type(self).__name__, self._structure()
+        module_of_fit, sizes_of_fit, outputs_of_fit = getattr(self, "_structure_of_fit", (module, sizes, outputs))
         expected = "as in the fit that warm_start goes on from (or warm_start=False)"
         require(module is module_of_fit, name, "network", expected, "another one")
         require(sizes == sizes_of_fit, name, "hidden", f"{sizes_of_fit}, {expected}", sizes)
+        require(outputs == outputs_of_fit, name, self._outputs, f"{outputs_of_fit}, {expected}", outputs)
 
     def _not_finite(self, loss: float, n_steps: int, inputs: Tensor) -> str:
         return (
@@ -278,7 +282,7 @@ class SelfAugmentedEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return predict_logits(self.network_, self._points(X, reset=False))
 
     def _n_outputs(self) -> int:
-        raise NotImplementedError
+        return int(getattr(self, self._outputs))
 
     def _information(self, inputs: Tensor) -> Information:
         raise NotImplementedError

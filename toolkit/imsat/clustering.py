@@ -68,6 +68,8 @@ class IMSAT(ClusterMixin, SelfAugmentedEstimator):
         n_features_in_: features of a point.
     """
 
+    _outputs = "n_clusters"
+
     def __init__(
         self,
         n_clusters: int = 10,
@@ -186,9 +188,6 @@ class IMSAT(ClusterMixin, SelfAugmentedEstimator):
         fine = shares.shape == (self.n_clusters,) and bool((shares > 0).all() and np.isfinite(shares).all())
         require(fine, "IMSAT", "prior", expected, self.prior)
         return shares / shares.sum()
-
-    def _n_outputs(self) -> int:
-        return int(self.n_clusters)
 
     def _information(self, inputs: Tensor) -> ClusterInformation:
         shares = None if self.prior is None else self._shares()

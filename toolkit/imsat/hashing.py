@@ -42,6 +42,8 @@ class IMSATHash(SelfAugmentedEstimator):
         n_features_in_: features of a point.
     """
 
+    _outputs = "n_bits"
+
     def __init__(
         self,
         n_bits: int = 16,
@@ -144,9 +146,6 @@ class IMSATHash(SelfAugmentedEstimator):
         super()._check_parameters()
         check_integer("IMSATHash", "n_bits", self.n_bits, 1)
         check_number("IMSATHash", "pair_weight", self.pair_weight)
-
-    def _n_outputs(self) -> int:
-        return int(self.n_bits)
 
     def _information(self, inputs: Tensor) -> HashInformation:
         return HashInformation(float(self.pair_weight))
