@@ -115,16 +115,16 @@ def _draw_curves(picked: Picked) -> Svg:
 def _finding(picked: Picked) -> str:
     best, *others = picked.records
     values = values_of(best, picked.metric)
-    text = f"{_named(picked.metric)}: {name_of(best.variant)} {values.mean():.{picked.decimals}f}"
+    text = f"{_named(picked.metric)}: {name_of(best.variant)} {values.mean():,.{picked.decimals}f}"
     text = text[0].upper() + text[1:] if picked.metric != "mAP" else text
     if not others:
         return text
     following = values_of(others[0], picked.metric)
-    beside = f"{name_of(others[0].variant)} {following.mean():.{picked.decimals}f}"
+    beside = f"{name_of(others[0].variant)} {following.mean():,.{picked.decimals}f}"
     if min(values.size, following.size) > 1 and not_told_apart(values, following):
-        return f"{text}, within the error of {beside}"
+        return f"{text} and {beside} are tied"
     last = values_of(others[-1], picked.metric).mean()
-    lowest = f"{name_of(others[-1].variant)} {last:.{picked.decimals}f}"
+    lowest = f"{name_of(others[-1].variant)} {last:,.{picked.decimals}f}"
     if len(others) == 1:
         return f"{text}, {lowest}"
     full = f"{text}, {beside}, {lowest}"

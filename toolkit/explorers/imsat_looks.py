@@ -67,8 +67,8 @@ def spread_text(values: Float[np.ndarray, " seeds"], decimals: int = 1) -> str:
     """Write mean ± standard deviation (n − 1); the number itself if there is one only."""
     if values.size == 0:
         return "–"
-    mean = f"{values.mean():.{decimals}f}"
-    return mean if values.size == 1 else f"{mean} ± {values.std(ddof=1):.{decimals}f}"
+    mean = f"{values.mean():,.{decimals}f}"
+    return mean if values.size == 1 else f"{mean} ± {values.std(ddof=1):,.{decimals}f}"
 
 
 def draw_strips(
