@@ -287,7 +287,7 @@ def test_hash_codes():
     run = recorded_runs(HASHING, records)[0]
     assert run.label == "MNIST, 10,000 images, 16 bits, 400-400, 15 epochs"
     view = explore_imsat_hash_recorded(records)
-    assert "VAT 0.620 ± 0.028, PCA-ITQ 0.390 ± 0.000, no perturbation 0.375" in view.text
+    assert "VAT (c = 2) 0.620 ± 0.028, PCA-ITQ 0.390 ± 0.000, no perturbation 0.375" in view.text
     assert "Queries: 20 of each class, held out of training." in view.text
     for show in dict(view.controls["show"].options).values():
         view.controls["show"].value = show
@@ -296,13 +296,16 @@ def test_hash_codes():
         if show == "information of the codes":
             assert "no information of the codes was recorded" in view.text
         if show == "information of the bits":
-            assert "ITQ" not in view.text
+            assert "bits, summed (nats), mean ± standard deviation over 2 seeds: VAT" in view.text
+            assert "Not shown: PCA-ITQ, whose bits have no probabilities." in view.text
         if show == imsat_hash_recorded.CURVES:
-            assert "Within 2 bits VAT has precision 0.62 and recall 0.51." in view.text
+            assert "within 2 bits: VAT (c = 2) 0.62 and 0.51, PCA-ITQ 0.39 and 0.40, no perturbation 0.38" in view.text
+            picture = imsat_hash_recorded.draw(view.result).to_string()
+            assert "Recall within 2 bits: VAT (c = 2) 0.51, PCA-ITQ 0.40, no perturbation 0.39" in picture
     radii, precision, recall = imsat_hash_recorded.by_radius(records[0])
     assert radii.tolist() == [0, 1, 2, 3] and precision[2] == pytest.approx(0.62) and recall[3] == 1.0
     tied = recorded_runs(HASHING, [codes("VAT", (0.6, 0.64)), codes("VAT-c1", (0.61, 0.64))])[0]
-    assert "are tied" in imsat_hash_recorded.draw(imsat_hash_recorded.pick(tied)).to_string()
+    assert "≈ VAT (c = 2) 0.620" in imsat_hash_recorded.draw(imsat_hash_recorded.pick(tied)).to_string()
     official = recorded_runs(HASHING, [codes("VAT", (0.6,), protocol="official")])[0]
     assert "trained on too" in imsat_hash_recorded.describe(imsat_hash_recorded.pick(official))
 
@@ -323,7 +326,7 @@ def test_tables_of_scores(digits):
     assert clustering_scores_table("mnist", records=[small, large]).rows[0][1] == "97.0"
     assert clustering_scores_table("mnist", 10_000, records=[small, large]).rows[0][1] == "70.0"
     shown = retrieval_scores_table(records=[codes("ITQ", (0.39, 0.4)), codes("VAT", (0.6, 0.64))])
-    assert [row[0] for row in shown.rows] == ["IMSAT (VAT)", "principal components, rotated (ITQ)"]
+    assert [row[0] for row in shown.rows] == ["VAT (c = 2)", "PCA-ITQ"]
     assert "Queries held out of training" in shown.caption
     official = retrieval_scores_table(records=[codes("VAT", (0.6,), protocol="official")])
     assert "Queries trained on too" in official.caption

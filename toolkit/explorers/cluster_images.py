@@ -22,6 +22,7 @@ from toolkit.lessons import View, controls, style
 SHOWN, _ACROSS = 20, 5
 ALL, WRONG = "all", "of another class"
 ORDERS = ("most certain first", "least certain first")
+_BY_DISTANCE = {ORDERS[0]: "nearest to the cluster's centre first", ORDERS[1]: "farthest from it first"}
 _WIDTH, _HALF, _TOP, _SIDE, _IMAGE = 712.0, 376.0, 66.0, 330.0, 48.0
 _SMALL, _WORDS, _TITLE = 11.0, 12.0, 14.0
 
@@ -165,7 +166,11 @@ def _shown(look: ClusterLook) -> str:
         return ""
     kind = {ALL: "images", WRONG: "of another class"}.get(look.which, f"of {look.which}")
     count = f"{len(look.labels)} of its {look.found} {kind}"
-    return f"{count}, {look.order}" if look.certainty is not None else count
+    return f"{count}, {_order(look)}" if look.certainty is not None else count
+
+
+def _order(look: ClusterLook) -> str:
+    return look.order if look.clustering.measure.startswith("p(") else _BY_DISTANCE[look.order]
 
 
 def _finding(look: ClusterLook) -> str:
@@ -238,11 +243,10 @@ def _which(look: ClusterLook) -> str:
     which = f"Shown: {first}{kinds.get(look.which, f' of {look.which}')}"
     if look.certainty is None:
         return f"{which}, in the order of the data: labels alone say nothing of certainty."
-    text = f"{which}, {look.order}"
-    if look.clustering.measure.startswith("p("):
-        return f"{text}: {look.clustering.measure} from {look.certainty[0]:.2f} to {look.certainty[-1]:.2f}."
-    nearest = {ORDERS[0]: "nearest to the cluster's centre", ORDERS[1]: "farthest from the cluster's centre"}
-    return f"{which}, those {nearest[look.order]} first."
+    text = f"{which}, {_order(look)}"
+    if not look.clustering.measure.startswith("p("):
+        return f"{text}."
+    return f"{text}: {look.clustering.measure} from {look.certainty[0]:.2f} to {look.certainty[-1]:.2f}."
 
 
 def _without(look: ClusterLook) -> str:

@@ -55,7 +55,7 @@ def draw_counts(
         for place, name in enumerate(clusters):
             x = left + (place + 0.5) * wide
             picture.text(x, top + height + 16, name, size=_WORDS, anchor="middle", bold=place == column)
-    words = "its number; columns in the order of their classes"
+    words = "number of the cluster; columns sorted by matched class"
     picture.text(left + n_columns * wide / 2, top + height + 36, words, size=_WORDS, anchor="middle")
     if column is not None:
         x = left + column * wide

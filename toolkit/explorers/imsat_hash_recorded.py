@@ -31,18 +31,25 @@ SCORES = {
     "distinct codes": "distinct codes in the gallery",
     "information of the bits": "information of the bits, summed (nats)",
     "information of pairs": "information that pairs of bits share, summed (nats)",
-    "information of the codes": "information of whole codes (nats)",
+    "information of the codes": "information of all bits together (nats)",
 }
 """Metrics of the study, and the names of their axes."""
 
 CURVES = "precision and recall by radius"
-_NAMES = {"PCA": "PCA-sign", "ITQ": "PCA-ITQ", "no-SAT": "no perturbation", "VAT-c1": "VAT (c = 1)"}
+_NAMES = {
+    "PCA": "PCA-sign",
+    "ITQ": "PCA-ITQ",
+    "no-SAT": "no perturbation",
+    "VAT": "VAT (c = 2)",
+    "VAT-c1": "VAT (c = 1)",
+}
 _WIDTH, _TOP, _TALL = 700.0, 66.0, 320.0
-_TITLE_WIDTH = 560.0
+_TITLE_WIDTH = 650.0
+_NEAR = 2  # bits; the radius of the study's own precision
 
 
 def name_of(method: str) -> str:
-    """Return what the lesson calls a method of the study; VAT counts pairs twice (c = 2) unless its name says so."""
+    """Return what the lesson calls a method of the study."""
     return _NAMES.get(method, method)
 
 
@@ -85,7 +92,7 @@ def draw(picked: Picked) -> Svg:
 
 def _draw_curves(picked: Picked) -> Svg:
     picture = Svg(_WIDTH, _TOP + _TALL)
-    picture.text(14, 25, _finding(picked), size=14, bold=True)
+    picture.text(14, 25, _finding_of_curves(picked), size=14, bold=True)
     curves = [(record, by_radius(record)) for record in picked.records]
     x = 16.0
     for record, _ in curves:  # the lines meet at their right ends: names there would not say which is which
@@ -122,13 +129,21 @@ def _finding(picked: Picked) -> str:
     following = values_of(others[0], picked.metric)
     beside = f"{name_of(others[0].variant)} {following.mean():,.{picked.decimals}f}"
     if min(values.size, following.size) > 1 and not_told_apart(values, following):
-        return f"{text} and {beside} are tied"
+        return f"{text} ≈ {beside}"
     last = values_of(others[-1], picked.metric).mean()
     lowest = f"{name_of(others[-1].variant)} {last:,.{picked.decimals}f}"
     if len(others) == 1:
         return f"{text}, {lowest}"
-    full = f"{text}, {beside}, {lowest}"
-    return full if text_width(full, 14, bold=True) < _TITLE_WIDTH else f"{text}, lowest {lowest}"
+    titles = (f"{text}, {beside}, {lowest}", f"{text}, lowest {lowest}", text)
+    return next((title for title in titles if text_width(title, 14, bold=True) < _TITLE_WIDTH), text)
+
+
+def _finding_of_curves(picked: Picked) -> str:
+    found = [(name_of(record.variant), by_radius(record)[2]) for record in picked.records]
+    ends = [f"{name} {recall[_NEAR]:.2f}" for name, recall in found if recall.size > _NEAR]
+    if not ends:
+        return CURVES.capitalize()
+    return f"Recall within {_NEAR} bits: {', '.join(dict.fromkeys([*ends[:2], ends[-1]]))}"
 
 
 def _named(metric: str) -> str:
@@ -151,15 +166,21 @@ def describe(picked: Picked) -> str:
     )
     text = f"{run.label}: {SCORES[picked.metric]}{over}: {listed}."
     if picked.show == CURVES:
-        text += "".join(_within(record) for record in (picked.records[0], picked.records[-1])[: len(picked.records)])
+        text += _within(picked)
+    hidden = [name_of(record.variant) for record in run.records if record not in picked.records]
+    if hidden and "information" in picked.metric:
+        text += f" Not shown: {', '.join(hidden)}, whose bits have no probabilities."
     return f"{text} {asked(run)} {where_recorded(picked.records)}"
 
 
-def _within(record: Record) -> str:
-    radii, precision, recall = by_radius(record)
-    if radii.size < 3:
-        return ""
-    return f" Within 2 bits {name_of(record.variant)} has precision {precision[2]:.2f} and recall {recall[2]:.2f}."
+def _within(picked: Picked) -> str:
+    curves = [(name_of(record.variant), *by_radius(record)) for record in picked.records]
+    listed = [
+        f"{name} {precision[_NEAR]:.2f} and {recall[_NEAR]:.2f}"
+        for name, radii, precision, recall in curves
+        if radii.size > _NEAR
+    ]
+    return f" Precision and recall within {_NEAR} bits: {', '.join(listed)}." if listed else ""
 
 
 def asked(run: Run) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from toolkit.experiments import Record, read_paper_results
 from toolkit.experiments.ledger import PaperResult
+from toolkit.explorers.imsat_hash_recorded import name_of
 from toolkit.explorers.imsat_looks import spread_text, title_of
 from toolkit.explorers.imsat_records import (
     CLUSTERING,
@@ -77,10 +78,10 @@ def _scores(
     if run is None:
         wanted = f" on {n_images:,} images" if n_images is not None else ""
         return table(["method", *headers], [], caption=f"No run of {study} with {data}{wanted} is recorded here")
-    first = next(iter(metrics))
+    first, named = next(iter(metrics)), name_of if study == HASHING else title_of
     shown = pick_methods(run, first, first, 0).records
     rows: list[list[Any]] = [
-        [title_of(record.variant), *(_spread(record, metric, decimals) for metric, decimals in metrics.items())]
+        [named(record.variant), *(_spread(record, metric, decimals) for metric, decimals in metrics.items())]
         for record in shown
     ]
     counts = [len(record.results) for record in shown]

@@ -74,12 +74,13 @@ def test_average_precision_against_scikit_learn():
 @pytest.mark.parametrize(
     ("answer", "right", "words"),
     [
-        (math.log(2), True, "four codes"),
-        (3 * math.log(2), False, "take the exact"),
-        (2 * math.log(2), False, "exact information"),
-        (0, False, "three together"),
-        (1, False, "bits"),
-        (-math.log(2), False, "too much"),
+        (2 * math.log(2), True, "eight codes"),
+        (5 * math.log(2), False, "take the exact"),
+        (3 * math.log(2), False, "exact information"),
+        (math.log(2), False, "one XOR"),
+        (0, False, "follows from two"),
+        (2, False, "bits"),
+        (-2 * math.log(2), False, "too much"),
     ],
 )
 def test_too_much(answer, right, words):

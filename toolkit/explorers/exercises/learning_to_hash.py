@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from toolkit.imsat.exact import exact_hash_information, xor_bits
+from toolkit.imsat.exact import exact_hash_information
 from toolkit.imsat.hash_losses import hash_information
 from toolkit.lessons import Verdict, exercise, expect_choice, expect_number
 from toolkit.lessons.checks import in_short, stopped
@@ -92,20 +92,22 @@ def average_precision(answer: Any) -> Verdict:
 
 @exercise
 def too_much(answer: Any) -> Verdict:
-    """Judge by how many nats the expansion overrates two fair bits with their XOR as third."""
-    bits = xor_bits()
+    """Judge by how many nats the expansion overrates three coins with the XORs of the first and of the last two."""
+    coins = torch.cartesian_prod(*[torch.tensor([False, True])] * 3)
+    bits = torch.cat((coins, coins[:, 1:] ^ coins[:, :-1]), 1).double().mul(2).sub(1) * 60  # logits of certain bits
     excess = float(hash_information(bits, pair_weight=1.0) - exact_hash_information(bits))
     return expect_number(
         answer,
         excess,
         tolerance=5e-3,
         withhold=True,
-        right="Three bits of log 2 each, and no pair shares anything; but there are only four codes: log 2 too much.",
+        right="Five bits of log 2 each, and no pair shares anything; but there are only eight codes: 2 log 2 too much.",
         slips={
-            3 * excess: "that is what the expansion gives; take the exact information away.",
-            2 * excess: "that is the exact information.",
-            0.0: "the pairs share nothing, but the three together do.",
-            1.0: "that is in bits; the lesson counts in nats.",
+            5 / 2 * excess: "that is what the expansion gives; take the exact information away.",
+            3 / 2 * excess: "that is the exact information.",
+            excess / 2: "that is for one XOR; here are two.",
+            0.0: "the pairs share nothing, but a bit follows from two others.",
+            2.0: "that is in bits; the lesson counts in nats.",
             -excess: "the expansion gives too much here, not too little.",
         },
     )
