@@ -174,12 +174,11 @@ def describe(picked: Picked) -> str:
 
 
 def _within(picked: Picked) -> str:
-    curves = [(name_of(record.variant), *by_radius(record)) for record in picked.records]
-    listed = [
-        f"{name} {precision[_NEAR]:.2f} and {recall[_NEAR]:.2f}"
-        for name, radii, precision, recall in curves
-        if radii.size > _NEAR
-    ]
+    listed = []
+    for record in picked.records:
+        radii, precision, recall = by_radius(record)
+        if radii.size > _NEAR:
+            listed.append(f"{name_of(record.variant)} {precision[_NEAR]:.2f} and {recall[_NEAR]:.2f}")
     return f" Precision and recall within {_NEAR} bits: {', '.join(listed)}." if listed else ""
 
 
