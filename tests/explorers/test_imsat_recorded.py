@@ -143,6 +143,9 @@ def test_curves_of_a_single_method_are_drawn_seed_by_seed():
     assert "thin line" not in describe(pick(alone.run))
     one = pick(recorded_runs(CLUSTERING, [made("VAT", (80.0,))])[0], CURVE)
     assert "mean" not in draw(one).to_string() and "thin line" not in describe(one)
+    beside = pick(recorded_runs(CLUSTERING, [made("VAT"), made("k-means")])[0], CURVE)  # which has no steps
+    text = draw(beside).to_string()
+    assert text.count('stroke-width="1.3"') == 4 and "k-means" in text and "thin line" in describe(beside)
     two = pick(recorded_runs(CLUSTERING, [made("VAT"), made("RIM", RIM)])[0], CURVE)
     assert 'stroke-width="1.3"' not in draw(two).to_string() and "thin line" not in describe(two)
 

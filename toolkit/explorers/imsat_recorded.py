@@ -74,10 +74,11 @@ def empty_picture(run: Run) -> Svg:
 def _draw_curves(picked: Picked) -> Svg:
     curves = [(record, steps, values) for record in picked.records for steps, values in [accuracy_curves(record)]]
     end = max((float(steps[-1]) for _, steps, _ in curves if steps.size), default=1.0)
+    alone = _trained_alone(picked)
     lines = []
     for record, steps, values in curves:
         look = look_of(record.variant)
-        if len(curves) == 1 and len(values) > 1 and steps.size:  # room for every seed: some stay long and then jump
+        if alone and len(values) > 1 and steps.size:  # room for every seed: some stay long and then jump
             single = replace(look, linestyle="-", linewidth=1.3)
             lines += [Series("", steps, one, single) for one in values]
             dashed = replace(look, linestyle=_MEAN_DASH)
@@ -97,6 +98,11 @@ def _draw_curves(picked: Picked) -> Svg:
         width=680,
         height=380,
     )
+
+
+def _trained_alone(picked: Picked) -> bool:
+    """Return whether only one of the methods is trained in steps, as k-means is not."""
+    return sum("accuracy" in record.results[0].histories for record in picked.records) == 1
 
 
 def accuracy_curves(record: Record) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +172,7 @@ def describe(picked: Picked) -> str:
         else ""
     )
     what = "at the end of training" if picked.show == CURVE else "after the last step"
-    lines = " A thin line is one seed." if picked.show == CURVE and len(picked.records) == 1 and counts[-1] > 1 else ""
+    lines = " A thin line is one seed." if picked.show == CURVE and _trained_alone(picked) and counts[-1] > 1 else ""
     return f"{run.label}: {name} {what}{over}: {listed}.{tie}{lines} {where_recorded(picked.records)}"
 
 
