@@ -235,6 +235,10 @@ def test_radii():
     assert "ours differ: 400-400 units, not 1200-1200; 20 epochs, not 50." in text
     same = imsat_radii.compare(recorded_runs(CLUSTERING, [records[0], made("VAT-scrambled", right, config=MNIST)])[0])
     assert "no cost that these seeds could show" in imsat_radii.draw(same).to_string()
+    fewer = imsat_radii.compare(
+        recorded_runs(CLUSTERING, [records[0], made("VAT-scrambled", other[:2], config=MNIST)])[0]
+    )
+    assert "over 4, 2 seeds" in imsat_radii.describe(fewer)
     alone = imsat_radii.compare(recorded_runs(CLUSTERING, [made("VAT")])[0])
     assert "not recorded" in imsat_radii.describe(alone) and "other images" in imsat_radii.describe(alone)
     assert "Recorded here: radii from its 10th neighbour" in imsat_radii.draw(alone).to_string()

@@ -121,8 +121,9 @@ def describe(radii: Radii) -> str:
         f"{label} {spread_text(radii.ours[name])}" if name in radii.ours else f"{label} not recorded"
         for name, label in RADII.items()
     )
-    seeds = max(values.size for values in radii.ours.values())
-    over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    counts = [values.size for values in radii.ours.values()]
+    seeds = str(counts[0]) if len(set(counts)) == 1 else ", ".join(map(str, counts))
+    over = f"mean ± standard deviation over {seeds} seeds" if max(counts) > 1 else "one seed"
     text = f"{run.label}: accuracy in per cent with radii from {listed} ({over})."
     text += "".join(_change(radii, name) for name in ("VAT-11th", "VAT-scrambled"))
     result = reader_result()
