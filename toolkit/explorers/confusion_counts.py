@@ -19,6 +19,7 @@ def draw_counts(
     names: Sequence[str],
     column: int | None,
     box: tuple[float, float, float, float],
+    words: str = "number of the cluster; columns sorted by matched class",
 ) -> None:
     """Draw counts as colours, written into the cells where there is room, zeros left out.
 
@@ -29,6 +30,7 @@ def draw_counts(
         column: framed; ``None`` for none.
         box: left, top, width with the names of the rows, and height of the cells; the names of the clusters stand 40
             pixels below.
+        words: what those names are.
     """
     counts = confusion.counts
     (n_rows, n_columns), (left, top, width, height) = counts.shape, box
@@ -55,7 +57,6 @@ def draw_counts(
         for place, name in enumerate(clusters):
             x = left + (place + 0.5) * wide
             picture.text(x, top + height + 16, name, size=_WORDS, anchor="middle", bold=place == column)
-    words = "number of the cluster; columns sorted by matched class"
     picture.text(left + n_columns * wide / 2, top + height + 36, words, size=_WORDS, anchor="middle")
     if column is not None:
         x = left + column * wide
