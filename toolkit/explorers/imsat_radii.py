@@ -130,7 +130,7 @@ def describe(radii: Radii) -> str:
     text += f" A reader of the authors' code reports {spread_text(radii.readers)} over {radii.readers.size} runs"
     text += f" ({result.source})"
     differs = difference(run, hidden="1200-1200", epochs=50) if run.config["data"] == "mnist" else "other images"
-    text += f"; ours differ: {differs}." if differs else "; ours have the setting of that code."
+    text += f"; ours differ: {differs}." if differs else f"; ours have the setting of that code{_beside_reader(radii)}."
     return f"{text} {where_recorded([record for record in run.records if record.variant in RADII])}"
 
 
@@ -138,10 +138,21 @@ def _change(radii: Radii, name: str) -> str:
     right, other = radii.ours.get("VAT"), radii.ours.get(name)
     if right is None or other is None or min(right.size, other.size) < 2:
         return ""
-    change = other.mean() - right.mean()
-    error = np.sqrt(right.var(ddof=1) / right.size + other.var(ddof=1) / other.size)
+    return f" {RADII[name].capitalize()} instead: {_gap(right, other)}."
+
+
+def _beside_reader(radii: Radii) -> str:
+    right = radii.ours.get("VAT")
+    if right is None or right.size < 2:
+        return ""
+    return f". From ours with {RADII['VAT']} to the reader's: {_gap(right, radii.readers)}"
+
+
+def _gap(one: np.ndarray, other: np.ndarray) -> str:
+    change = other.mean() - one.mean()
+    error = np.sqrt(one.var(ddof=1) / one.size + other.var(ddof=1) / other.size)
     sign = "−" if round(change, 1) < 0 else "+"
-    return f" {RADII[name].capitalize()} instead: {sign}{abs(change):.1f} points, standard error {error:.1f}."
+    return f"{sign}{abs(change):.1f} points, standard error {error:.1f}"
 
 
 def explore_imsat_radii(records: Sequence[Record] | None = None) -> View:

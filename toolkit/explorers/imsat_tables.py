@@ -26,7 +26,7 @@ _ANSWERS = {
     "imsat/mnist/accuracy-vat-reproduction": "VAT-scrambled",
     "imsat/mnist/accuracy-k-means": "k-means",
 }
-_NETWORK = "1200-1200"
+_NETWORK, _EPOCHS = "1200-1200", 50
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _NOT_HERE = "not recorded"
 
@@ -139,7 +139,7 @@ def _reported_row(result: PaperResult, runs: Sequence[Run]) -> list[Any]:
     values = factor * values_of(record, metric)
     ours = f"{spread_text(values)} {result.unit}".strip().replace(" ", _NO_BREAK)
     method = title_of(record.variant)
-    setting = difference(run, hidden=_NETWORK, epochs=50)
+    setting = difference(run, hidden=_NETWORK, epochs=_EPOCHS)
     if record.variant == "k-means":
         setting = difference(run, hidden=run.config["hidden"], epochs=run.config["epochs"])
     here = f"ours: {method}, {record.scale} scale" + (f", {setting}" if setting else "")
@@ -147,7 +147,7 @@ def _reported_row(result: PaperResult, runs: Sequence[Run]) -> list[Any]:
 
 
 def _answer(result: PaperResult, runs: Sequence[Run]) -> tuple[Run, Record, str, float] | None:
-    """Return the run that answers a number, or is nearest to it: of the same method, on the most images, longest."""
+    """Return the run that answers a number, or is nearest to it: of the same method, on the most images, as long."""
     answers = []
     for run in runs:
         for record in run.records:
@@ -155,6 +155,7 @@ def _answer(result: PaperResult, runs: Sequence[Run]) -> tuple[Run, Record, str,
             nearest = _ANSWERS.get(result.quantity) == record.variant
             metric, factor = (quantity.metric, quantity.factor) if quantity else ("accuracy", 1.0)
             if (quantity or nearest) and values_of(record, metric).size:
-                rank = (quantity is not None, run.n_images, run.config.get("epochs") or 0, len(record.results))
+                longer = abs((run.config.get("epochs") or 0) - _EPOCHS)
+                rank = (quantity is not None, run.n_images, -longer, len(record.results))
                 answers.append((rank, (run, record, metric, factor)))
     return max(answers, key=lambda answer: answer[0])[1] if answers else None
