@@ -196,7 +196,7 @@ def explore_imsat_seeds(records: Sequence[Record] | None = None) -> View:
     choices = {
         "label": controls.choice("data", list(runs)),
         "method": controls.choice("method", {title_of(name): name for name in methods}),
-        "place": controls.int_slider("training, the lowest accuracy first", 1, 1, max(min(most, 50), 2)),
+        "place": controls.int_slider("training", 1, 1, max(min(most, 50), 2)),
     }
     return View(choices, compute, draw, describe)
 
