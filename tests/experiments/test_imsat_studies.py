@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from toolkit.datasets import load
+from toolkit.datasets import DatasetUnavailable, load
 from toolkit.experiments import imsat_clustering, imsat_hashing
 from toolkit.experiments.cli import main
 from toolkit.experiments.imsat_clustering import ImsatClusteringConfig
@@ -217,6 +217,25 @@ def test_the_radii_of_the_ablation():
     assert not torch.equal(scrambled, right)
 
 
+READERS_DISTANCES = (
+    *(12.60706806182861328, 9.380294799804687500, 13.02325439453125000, 4.264658927917480469, 9.928882598876953125),
+    *(12.66661167144775391, 4.756112575531005859, 10.12734127044677734, 4.143903255462646484, 9.276198387145996094),
+)
+"""The first values of a file that a reader of the authors' code computed (github.com/weihua916/imsat, issue 2)."""
+
+
+def test_a_readers_distances_are_those_to_the_11th_neighbours_in_the_order_of_his_images(monkeypatch):
+    monkeypatch.delenv("TOOLKIT_DATA_DIR")
+    monkeypatch.setenv("TOOLKIT_OFFLINE", "1")
+    try:
+        points = load_points("mnist", "full")
+    except DatasetUnavailable:
+        pytest.skip("needs all of MNIST")
+    distances = torch.cdist(points.inputs[:10].double(), points.inputs.double()).sort(1).values
+    assert distances[:, 11].tolist() == pytest.approx(READERS_DISTANCES, rel=1e-6)  # place 0 is the image itself
+    assert not np.allclose(distances[:, 10], READERS_DISTANCES, rtol=1e-4)
+
+
 def test_which_published_numbers_a_run_answers():
     known = {result.quantity for result in read_paper_results()}
     paper = ImsatClusteringConfig(scale="paper")
@@ -233,7 +252,9 @@ def test_which_published_numbers_a_run_answers():
         {"lam": 1.0},
     ):
         assert not imsat_clustering.quantities(replace(paper, **other), "VAT")
-    assert not imsat_clustering.quantities(paper, "VAT-11th")
+    assert set(imsat_clustering.quantities(paper, "VAT-11th")) == {"imsat/mnist/accuracy-vat-reproduction"} <= known
+    assert not imsat_clustering.quantities(replace(paper, hidden="400-400"), "VAT-11th")
+    assert not imsat_clustering.quantities(paper, "VAT-scrambled")
 
 
 def test_the_report_names_all(clusterings):

@@ -38,12 +38,10 @@ def test_trainings_come_from_the_lowest_accuracy_to_the_highest():
     assert f"seed 1, number 1 of 2 from the lowest accuracy: {100 * 173 / 300:.1f} %, loss on all data −0.577 nats" in (
         describe(worst)
     )
-    assert (
-        "45 of 100 images of 2 (45 %) lie in the cluster of 0, 41 of 100 images of 1 (41 %) lie in the cluster of 2"
-        in (describe(worst))
-    )
+    first, second = "45 of 100 images of 2 (45 %)", "41 of 100 images of 1 (41 %)"
+    assert f"{first} lie in the cluster matched with 0, {second} lie in the cluster matched with 2" in describe(worst)
     assert "No class has 5 % of its images in another one's cluster." in describe(best)
-    assert "Seed 1, 57.7 %: 45 % of class 2 lie in the cluster of 0" in draw(worst).to_string()
+    assert "Seed 1, 57.7 %: 0, 1 and 2 are mixed" in draw(worst).to_string()
     assert "every class has its own cluster" in draw(best).to_string()
     with pytest.raises(ValueError, match="place"):
         look_at(run, "VAT", -1)
@@ -88,12 +86,20 @@ def test_without_counts_the_view_says_so():
     assert "no run is recorded here. This records one: python -m toolkit run" in view.text
     (run, *_) = recorded_runs(CLUSTERING, [made("VAT", config=DIGITS)])
     look = look_at(run, "VAT", 0)
-    assert "no counts of IMSAT (VAT) were recorded" in describe(look) and draw(look)
-    assert "choose another" in describe(look_at(run, "RPT", 3))
+    assert "IMSAT (VAT) has no recorded counts." in describe(look) and "IMSAT (VAT) on digits" in draw(look).to_string()
+    (run, *_) = recorded_runs(CLUSTERING, [recorded(CLEAN, config=DIGITS)])
+    assert "IMSAT (RPT) has no recorded counts. Choose IMSAT (VAT)." in describe(look_at(run, "RPT", 3))
     view = explore_imsat_seeds([recorded(CLEAN, CAUGHT, n_images=70_000), recorded(CLEAN, config=DIGITS)])
     assert "seed 1" in view.text
     view.controls["place"].value = 2
     assert "seed 0, number 2 of 2" in view.text
+
+
+def test_mixed_classes_are_named_while_they_are_few():
+    counts = np.full((6, 6), 10) + 90 * np.eye(6, dtype=int)
+    (run, *_) = recorded_runs(CLUSTERING, [recorded(counts)])
+    assert "6 of 6 classes are mixed with another" in draw(look_at(run, "VAT", 0)).to_string()
+    assert "and so on for 26 more" in describe(look_at(run, "VAT", 0))
 
 
 def test_many_trainings_are_listed_around_the_one_looked_at():

@@ -1,8 +1,9 @@
 """Whose neighbour distances? The 10th, the 11th of the authors' file, and those of other images, beside reported runs.
 
 The authors' file of distances holds those to the 11th neighbour, in the order of an old file of MNIST. Read beside
-images in another order, each image gets the radius of another one. A reader of the code reports ten runs, and that the
-distances come in another order than the images.
+images in another order, each image gets the radius of another one. A reader of the code computed the file anew, in the
+order of his images, and reports ten runs. The ten distances that he prints are those to the 11th neighbours of the
+first ten images of MNIST as it is read today.
 """
 
 import re
@@ -127,10 +128,16 @@ def describe(radii: Radii) -> str:
     text = f"{run.label}: accuracy in per cent with radii from {listed} ({over})."
     text += "".join(_change(radii, name) for name in ("VAT-11th", "VAT-scrambled"))
     result = reader_result()
-    text += f" A reader of the authors' code reports {spread_text(radii.readers)} over {radii.readers.size} runs"
-    text += f" ({result.source})"
+    text += (
+        f" A reader of the authors' code, with distances to the 11th neighbour, reports {spread_text(radii.readers)}"
+    )
+    text += f" over {radii.readers.size} runs ({result.source})"
     differs = difference(run, hidden="1200-1200", epochs=50) if run.config["data"] == "mnist" else "other images"
-    text += f"; ours differ: {differs}." if differs else f"; ours have the setting of that code{_beside_reader(radii)}."
+    text += (
+        f"; ours differ: {differs}."
+        if differs
+        else f"; else ours have the setting of that code{_beside_reader(radii)}."
+    )
     return f"{text} {where_recorded([record for record in run.records if record.variant in RADII])}"
 
 
@@ -142,10 +149,9 @@ def _change(radii: Radii, name: str) -> str:
 
 
 def _beside_reader(radii: Radii) -> str:
-    right = radii.ours.get("VAT")
-    if right is None or right.size < 2:
-        return ""
-    return f". From ours with {RADII['VAT']} to the reader's: {_gap(right, radii.readers)}"
+    name = "VAT-11th" if "VAT-11th" in radii.ours else "VAT"
+    ours = radii.ours.get(name, np.empty(0))
+    return f". From ours with {RADII[name]} to the reader's: {_gap(ours, radii.readers)}" if ours.size > 1 else ""
 
 
 def _gap(one: np.ndarray, other: np.ndarray) -> str:

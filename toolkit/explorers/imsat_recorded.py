@@ -8,6 +8,7 @@ import numpy as np
 
 from toolkit.core.history import Series as History
 from toolkit.core.svg import Svg
+from toolkit.core.text_width import shorten
 from toolkit.experiments import Record
 from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text, title_of
 from toolkit.explorers.imsat_records import (
@@ -64,10 +65,12 @@ def draw(picked: Picked) -> Svg:
     return draw_strips(strips, value_label=label, title=_finding(picked), decimals=picked.decimals)
 
 
-def empty_picture(run: Run) -> Svg:
-    """Return a picture that says that a run is not recorded."""
+def empty_picture(run: Run, method: str = "") -> Svg:
+    """Return a picture that says that a run is not recorded, or one of its methods."""
     picture = Svg(640, 80)
-    picture.text(20, 45, f"{run.label.removesuffix(' (not recorded)')}: not recorded")
+    label = run.label.removesuffix(" (not recorded)")
+    words = f"{title_of(method)} on {label}" if method and run.records else label
+    picture.text(20, 45, f"{shorten(words, 480, 13)}: not recorded")
     return picture
 
 

@@ -102,7 +102,7 @@ def choose(run: Run, method: str, n_init: int) -> Restarts:
 def draw(restarts: Restarts) -> Svg:
     """Draw losses against accuracies, discs as large as a run is likely to be kept, and the expected accuracies."""
     if not restarts.n_init:
-        return empty_picture(restarts.run)
+        return empty_picture(restarts.run, restarts.method)
     picture = Svg(_WIDTH, _TOP + _TALL)
     picture.text(14, 25, _finding(restarts), size=14, bold=True)
     picture.place(0, _TOP, _scatter(restarts))

@@ -26,7 +26,7 @@ NOTEWORTHY = 0.05
 
 _TABLE = "confusion"
 _WIDTH, _TOP, _SIDE, _MATRIX = 712.0, 70.0, 330.0, 430.0
-_MOST_ROWS = 14
+_MOST_ROWS, _MOST_NAMES = 14, 4
 _WORDS, _TITLE = 12.0, 14.0
 
 
@@ -118,7 +118,7 @@ def mixed_classes(confusion: AlignedConfusion) -> list[tuple[str, str, int, int]
 def draw(look: SeedLook) -> Svg:
     """Draw the counts of the training on the left, and on the right accuracy and loss of all of them."""
     if not look.results:
-        return empty_picture(look.run)
+        return empty_picture(look.run, look.method)
     picture = Svg(_WIDTH, _TOP + _SIDE + 52)
     picture.text(14, 24, shorten(_finding(look), _WIDTH - 24, _TITLE, bold=True), size=_TITLE, bold=True)
     picture.text(14, _TOP - 16, "images of each class (row) in each cluster", size=_WORDS, fill=style.GREY)
@@ -148,8 +148,11 @@ def _finding(look: SeedLook) -> str:
     start = f"Seed {result.seed}, {result.metrics['accuracy']:.1f} %"
     if not mixed:
         return f"{start}: every class has its own cluster"
-    name, other, count, total = mixed[0]
-    return f"{start}: {100 * count / total:.0f} % of class {name} lie in the cluster of {other}"
+    involved = {name for pair in mixed for name in pair[:2]}
+    names = [name for name in look.class_names if name in involved]
+    if len(names) > _MOST_NAMES:
+        return f"{start}: {len(names)} of {len(look.class_names)} classes are mixed with another"
+    return f"{start}: {', '.join(names[:-1])} and {names[-1]} are mixed"
 
 
 def describe(look: SeedLook) -> str:
@@ -159,7 +162,8 @@ def describe(look: SeedLook) -> str:
         return not_recorded(run)
     record = run.record(look.method)
     if record is None or not look.results:
-        return f"{run.label}: no counts of {title} were recorded; of its methods, choose another."
+        others = " or ".join(title_of(name) for name in _with_counts(run))
+        return f"{run.label}: {title} has no recorded counts." + (f" Choose {others}." if others else "")
     result, n = look.result, len(look.results)
     loss = f", loss on all data {result.metrics[LOSS]:.3f} nats".replace("-", "−") if LOSS in result.metrics else ""
     text = f"{run.label}, {title}, seed {result.seed}, number {look.place + 1} of {n} from the lowest accuracy: "
@@ -168,7 +172,7 @@ def describe(look: SeedLook) -> str:
     if not mixed:
         text += f"No class has {100 * NOTEWORTHY:.0f} % of its images in another one's cluster."
     listed = [
-        f"{count:,} of {total:,} images of {name} ({100 * count / total:.0f} %) lie in the cluster of {other}"
+        f"{count:,} of {total:,} images of {name} ({100 * count / total:.0f} %) lie in the cluster matched with {other}"
         for name, other, count, total in mixed[:4]
     ]
     if listed:

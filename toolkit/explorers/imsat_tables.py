@@ -23,7 +23,7 @@ _PAPER = "imsat"
 _ANSWERS = {
     "imsat/mnist/accuracy-vat": "VAT",
     "imsat/mnist/accuracy-vat-third-party": "VAT",
-    "imsat/mnist/accuracy-vat-reproduction": "VAT-scrambled",
+    "imsat/mnist/accuracy-vat-reproduction": "VAT-11th",
     "imsat/mnist/accuracy-k-means": "k-means",
 }
 _NETWORK, _EPOCHS = "1200-1200", 50
