@@ -255,6 +255,32 @@ def test_radii():
     assert explore_imsat_radii([*records, made("VAT")]).text == imsat_radii.describe(radii)
 
 
+def test_radii_over_the_steps_are_those_of_the_same_seeds():
+    def curves(name, seeds, values):
+        results = made(name, (98.0,) * len(seeds), config=MNIST, n_images=70_000).results
+        pairs = zip(results, seeds, values, strict=True)
+        results = [replace(r, seed=s, histories={"accuracy": Series((700, 1400, 2100), v)}) for r, s, v in pairs]
+        return replace(made(name, config=MNIST), results=tuple(results))
+
+    own = curves("VAT", (2, 0, 1), [(80.0, 84.0, 97.0), (80.0, 95.0, 98.0), (80.0, 81.0, 82.0)])
+    other = curves("VAT-scrambled", (0, 1), [(90.0, 95.1, 98.0), (80.0, 90.0, 96.0)])
+    (run, *_) = recorded_runs(CLUSTERING, [own, other])
+    radii = imsat_radii.compare(run, CURVE)
+    seeds, found = imsat_radii.curves_of_the_same_seeds(radii)
+    assert seeds == [0, 1] and found["VAT"][1].tolist() == [[80.0, 95.0, 98.0], [80.0, 81.0, 82.0]]
+    assert imsat_radii.first_above(*found["VAT"]) == [2100.0, math.inf]
+    text, picture = imsat_radii.describe(radii), imsat_radii.draw(radii).to_string()
+    assert "seeds 0, 1: its 10th neighbour 2,100, never; another image's 1,400, 2,100." in text
+    assert "With another image&#x27;s radius 2 of 2 seeds pass 95 % earlier" in picture or (
+        "With another image's radius 2 of 2 seeds pass 95 % earlier" in picture
+    )
+    low = imsat_radii.compare(recorded_runs(CLUSTERING, [made("VAT"), made("VAT-scrambled", (70.0, 72.0))])[0], CURVE)
+    assert "No run was above 95 %." in imsat_radii.describe(low) and imsat_radii.draw(low).to_string()
+    view = explore_imsat_radii([own, other])
+    view.controls["show"].value = CURVE
+    assert view.error is None and view.text == text
+
+
 def test_restarts():
     losses = (-1.0, -3.0, -2.0, -0.5)
     run = recorded_runs(CLUSTERING, [made("VAT", losses=losses), made("RIM", RIM), made("k-means")])[0]

@@ -19,7 +19,7 @@ from toolkit.core.svg import Svg
 from toolkit.experiments import Record, read_paper_results
 from toolkit.experiments.ledger import PaperResult
 from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text
-from toolkit.explorers.imsat_recorded import empty_picture, not_told_apart
+from toolkit.explorers.imsat_recorded import CURVE, accuracy_curves, empty_picture, not_told_apart
 from toolkit.explorers.imsat_records import (
     CLUSTERING,
     Run,
@@ -30,6 +30,7 @@ from toolkit.explorers.imsat_records import (
     where_recorded,
 )
 from toolkit.lessons import View, controls, style
+from toolkit.lessons.svg import Series, line_chart
 
 RADII = {
     "VAT": "its 10th neighbour",
@@ -37,6 +38,9 @@ RADII = {
     "VAT-scrambled": "another image's",
 }
 """Methods of the study, and whose distance sets an image's radius."""
+
+HIGH = 95.0
+"""Accuracy in per cent, above which a run on all of MNIST mixes no classes."""
 
 _READER = "imsat/mnist/accuracy-vat-reproduction"
 _READERS_LOOK = style.Line(style.GREY, "-", "o")
@@ -50,11 +54,13 @@ class Radii:
         run: ours, perhaps without records.
         ours: of each of ``RADII`` that was recorded, one a seed.
         readers: what a reader of the authors' code reports, one a run.
+        show: "accuracy", or ``CURVE``.
     """
 
     run: Run
     ours: dict[str, np.ndarray]
     readers: Float[np.ndarray, " runs"]
+    show: str = "accuracy"
 
     def __repr__(self) -> str:
         return f"Radii({self.run.label}: {', '.join(self.ours) or 'not recorded'})"
@@ -85,20 +91,73 @@ def reader_runs(result: PaperResult | None = None) -> Float[np.ndarray, " runs"]
     return np.array([float(number) for number in found[0].split()])
 
 
-def compare(run: Run) -> Radii:
-    """Return a run's accuracies beside the reader's."""
+def compare(run: Run, show: str = "accuracy") -> Radii:
+    """Return a run's accuracies beside the reader's, to be drawn at the end of training or over its steps."""
     found = {name: run.record(name) for name in RADII}
     ours = {name: values_of(record, "accuracy") for name, record in found.items() if record is not None}
-    return Radii(run, {name: values for name, values in ours.items() if values.size}, reader_runs())
+    return Radii(run, {name: values for name, values in ours.items() if values.size}, reader_runs(), show)
+
+
+def curves_of_the_same_seeds(radii: Radii) -> tuple[list[int], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Return the seeds that every kind of distance has, and for each kind their accuracies over the steps.
+
+    Returns:
+        The seeds in order, and by kind the steps ``[points]`` and the accuracies ``[seeds, points]`` in per cent.
+    """
+    records = {name: record for name in radii.ours if (record := radii.run.record(name)) is not None}
+    per_kind = [{result.seed for result in record.results} for record in records.values()]
+    seeds = sorted(set.intersection(*per_kind)) if per_kind else []
+    curves = {}
+    for name, record in records.items():
+        results = {result.seed: result for result in record.results}
+        steps, values = accuracy_curves(replace(record, results=tuple(results[seed] for seed in seeds)))
+        if steps.size:
+            curves[name] = (steps, values)
+    return seeds, curves
+
+
+def first_above(steps: np.ndarray, values: np.ndarray, level: float = HIGH) -> list[float]:
+    """Return for each seed the first step at which its accuracy was above a level, infinity where it never was."""
+    return [float(steps[one > level][0]) if (one > level).any() else float("inf") for one in values]
 
 
 def draw(radii: Radii) -> Svg:
     """Draw every run as a dot, a row for each kind of distance and one for the reader's runs."""
     if not radii.ours:
         return empty_picture(radii.run)
+    if radii.show == CURVE:
+        return _draw_curves(radii)
     strips = [Strip(label, radii.ours.get(name, np.empty(0)), look_of(name)) for name, label in RADII.items()]
     strips.append(Strip("a reader's ten runs", radii.readers, _READERS_LOOK))
     return draw_strips(strips, value_label="accuracy (%)", title=_finding(radii))
+
+
+def _draw_curves(radii: Radii) -> Svg:
+    seeds, curves = curves_of_the_same_seeds(radii)
+    if not curves:
+        return empty_picture(radii.run)
+    lines = []
+    for name, (steps, values) in curves.items():
+        look = look_of(name)
+        lines += [Series("", steps, one, replace(look, linestyle="-", linewidth=1.3)) for one in values]
+        lines.append(Series(RADII[name], steps, values.mean(0), replace(look, linestyle=(0, (5.0, 1.6)))))
+    times = {name: first_above(*curve) for name, curve in curves.items()}
+    title = _finding(radii)
+    if np.isfinite([time for found in times.values() for time in found]).any() and {"VAT", "VAT-scrambled"} <= set(
+        times
+    ):
+        earlier = sum(other < own for own, other in zip(times["VAT"], times["VAT-scrambled"], strict=True))
+        title = f"With another image's radius {earlier} of {len(seeds)} seeds pass {HIGH:g} % earlier"
+    end = max(float(steps[-1]) for steps, _ in curves.values())
+    return line_chart(
+        lines,
+        x_label="steps of training",
+        y_label="accuracy (%)",
+        title=title,
+        x_limits=(0.0, end),
+        width=680,
+        height=380,
+    )
 
 
 def _finding(radii: Radii) -> str:
@@ -127,6 +186,8 @@ def describe(radii: Radii) -> str:
     over = f"mean ± standard deviation over {seeds} seeds" if max(counts) > 1 else "one seed"
     text = f"{run.label}: accuracy in per cent with radii from {listed} ({over})."
     text += "".join(_change(radii, name) for name in ("VAT-11th", "VAT-scrambled"))
+    if radii.show == CURVE:
+        return f"{text}{_times(radii)} {where_recorded([record for record in run.records if record.variant in RADII])}"
     result = reader_result()
     text += (
         f" A reader of the authors' code, with distances to the 11th neighbour, reports {spread_text(radii.readers)}"
@@ -139,6 +200,19 @@ def describe(radii: Radii) -> str:
         else f"; else ours have the setting of that code{_beside_reader(radii)}."
     )
     return f"{text} {where_recorded([record for record in run.records if record.variant in RADII])}"
+
+
+def _times(radii: Radii) -> str:
+    seeds, curves = curves_of_the_same_seeds(radii)
+    times = {name: first_above(*curve) for name, curve in curves.items()}
+    if not np.isfinite([time for found in times.values() for time in found]).any():
+        return f" No run was above {HIGH:g} %. A thin line is one seed."
+    listed = "; ".join(
+        f"{RADII[name]} {', '.join(f'{time:,.0f}' if np.isfinite(time) else 'never' for time in found)}"
+        for name, found in times.items()
+    )
+    names = ", ".join(map(str, seeds))
+    return f" A thin line is one seed. First seen above {HIGH:g} % after so many steps, seeds {names}: {listed}."
 
 
 def _change(radii: Radii, name: str) -> str:
@@ -174,4 +248,8 @@ def explore_imsat_radii(records: Sequence[Record] | None = None) -> View:
     ]
     found.sort(key=lambda run: (-len(set(RADII) & set(run.methods)), -run.n_images))  # the whole comparison first
     runs = {run.label: run for run in found}
-    return View({"label": controls.choice("data", list(runs))}, lambda label: compare(runs[label]), draw, describe)
+    choices = {
+        "label": controls.choice("data", list(runs)),
+        "show": controls.choice("show", {"accuracy": "accuracy", CURVE: CURVE}),
+    }
+    return View(choices, lambda label, show: compare(runs[label], show), draw, describe)
