@@ -140,7 +140,7 @@ def _draw_curves(radii: Radii) -> Svg:
     for name, (steps, values) in curves.items():
         look = look_of(name)
         lines += [Series("", steps, one, replace(look, linestyle="-", linewidth=1.3)) for one in values]
-        lines.append(Series(RADII[name], steps, values.mean(0), replace(look, linestyle=(0, (5.0, 1.6)))))
+        lines.append(Series(f"{RADII[name]}, mean", steps, values.mean(0), replace(look, linestyle=(0, (5.0, 1.6)))))
     times = {name: first_above(*curve) for name, curve in curves.items()}
     title = _finding(radii)
     if np.isfinite([time for found in times.values() for time in found]).any() and {"VAT", "VAT-scrambled"} <= set(
