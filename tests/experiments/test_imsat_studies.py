@@ -208,13 +208,14 @@ def test_a_seed_gives_the_same_again(clusterings):
 
 def test_the_radii_of_the_ablation():
     points = load_points("digits", n_points=60)
-    right, next_one, scrambled = (
-        imsat_clustering._radii(points, which, torch.device("cpu")) for which in ("10th", "11th", "scrambled")
+    right, next_one, scrambled, mean = (
+        imsat_clustering._radii(points, which, torch.device("cpu")) for which in ("10th", "11th", "scrambled", "mean")
     )
     assert torch.equal(right, neighbour_distances(points.inputs, 10))
     assert torch.equal(next_one, neighbour_distances(points.inputs, 11)) and (next_one >= right).all()
     assert torch.equal(scrambled, right[original_order(points.n_training, points.labels)])
     assert not torch.equal(scrambled, right)
+    assert mean.dtype == right.dtype and torch.allclose(mean, right.mean().expand(60), rtol=1e-6)
 
 
 READERS_DISTANCES = (
@@ -254,7 +255,8 @@ def test_which_published_numbers_a_run_answers():
         assert not imsat_clustering.quantities(replace(paper, **other), "VAT")
     assert set(imsat_clustering.quantities(paper, "VAT-11th")) == {"imsat/mnist/accuracy-vat-reproduction"} <= known
     assert not imsat_clustering.quantities(replace(paper, hidden="400-400"), "VAT-11th")
-    assert not imsat_clustering.quantities(paper, "VAT-scrambled")
+    for name in ("VAT-scrambled", "VAT-mean"):
+        assert not imsat_clustering.quantities(paper, name)
 
 
 def test_the_report_names_all(clusterings):

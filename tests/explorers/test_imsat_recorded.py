@@ -173,7 +173,7 @@ def test_what_is_not_recorded_is_said_in_one_sentence():
                 view.error is None and "no run is recorded here. This records one: python -m toolkit run" in view.text
             )
     assert all(view.png for view in views[:1])
-    assert "--methods VAT,VAT-11th,VAT-scrambled" in views[1].text
+    assert "--methods VAT,VAT-11th,VAT-scrambled,VAT-mean" in views[1].text
 
 
 def test_the_command_for_what_is_not_recorded_asks_for_just_that(monkeypatch):

@@ -40,8 +40,8 @@ class Method:
         linear: without hidden layers.
         information_only: regularised information maximisation.
         same_epsilon: RPT with the radius of VAT.
-        radii: which neighbour distances: those of the 10th neighbour, of the 11th as in the authors' file, or those of
-            the 10th in the order of that file beside images in today's.
+        radii: which neighbour distances: those of the 10th neighbour, of the 11th as in the authors' file, those of
+            the 10th in the order of that file beside images in today's, or their mean for every image.
     """
 
     name: str
@@ -91,6 +91,7 @@ METHODS = (
     Method("VAT+affine", "IMSAT (VAT + affine)", ("vat", "affine")),
     Method("VAT-11th", "IMSAT (VAT), distances to the 11th neighbour", ("vat",), radii="11th"),
     Method("VAT-scrambled", "IMSAT (VAT), distances of other images", ("vat",), radii="scrambled"),
+    Method("VAT-mean", "IMSAT (VAT), one distance for all images", ("vat",), radii="mean"),
 )
 _BY_NAME = {method.name.casefold(): method for method in METHODS}
 

@@ -20,6 +20,7 @@ _LOOKS = {
     "linear-VAT": style.Line(style.BLUE, (0, _DOTTED), "^", 1.8),
     "VAT-11th": style.Line(style.BLUE, (0, _DASHED), "s", 1.8),
     "VAT-scrambled": style.Line(style.VERMILION, (0, (6.0, 1.5, 1.2, 1.5)), "D", 1.8),
+    "VAT-mean": style.Line(style.GREEN, (0, _DOTTED), "^", 1.8),
     "VAT+affine": style.Line(style.BLUE, (0, (6.0, 1.5, 1.2, 1.5)), "D", 1.8),
     "affine": style.Line(style.GREEN, (0, _DASHED), "s", 1.8),
     "RPT": style.Line(style.GREEN, "-", "o", 1.8),

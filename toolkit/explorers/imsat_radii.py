@@ -1,4 +1,4 @@
-"""Whose neighbour distances? The 10th, the 11th of the authors' file, and those of other images, beside reported runs.
+"""Whose neighbour distances? The 10th, the 11th of the authors' file, other images', their mean; and reported runs.
 
 The authors' file of distances holds those to the 11th neighbour, in the order of an old file of MNIST. Read beside
 images in another order, each image gets the radius of another one. A reader of the code computed the file anew, in the
@@ -36,6 +36,7 @@ RADII = {
     "VAT": "its 10th neighbour",
     "VAT-11th": "its 11th neighbour",
     "VAT-scrambled": "another image's",
+    "VAT-mean": "the mean of all",
 }
 """Methods of the study, and whose distance sets an image's radius."""
 
@@ -138,9 +139,9 @@ def _draw_curves(radii: Radii) -> Svg:
         return empty_picture(radii.run)
     lines = []
     for name, (steps, values) in curves.items():
-        look = look_of(name)
+        look, label = look_of(name), f"{RADII[name]}, mean of seeds"
         lines += [Series("", steps, one, replace(look, linestyle="-", linewidth=1.3)) for one in values]
-        lines.append(Series(f"{RADII[name]}, mean", steps, values.mean(0), replace(look, linestyle=(0, (5.0, 1.6)))))
+        lines.append(Series(label, steps, values.mean(0), replace(look, linestyle=(0, (5.0, 1.6)))))
     times = {name: first_above(*curve) for name, curve in curves.items()}
     title = _finding(radii)
     if np.isfinite([time for found in times.values() for time in found]).any() and {"VAT", "VAT-scrambled"} <= set(
@@ -185,7 +186,7 @@ def describe(radii: Radii) -> str:
     seeds = str(counts[0]) if len(set(counts)) == 1 else ", ".join(map(str, counts))
     over = f"mean ± standard deviation over {seeds} seeds" if max(counts) > 1 else "one seed"
     text = f"{run.label}: accuracy in per cent with radii from {listed} ({over})."
-    text += "".join(_change(radii, name) for name in ("VAT-11th", "VAT-scrambled"))
+    text += "".join(_change(radii, name) for name in RADII if name != "VAT")
     if radii.show == CURVE:
         return f"{text}{_times(radii)} {where_recorded([record for record in run.records if record.variant in RADII])}"
     result = reader_result()

@@ -32,7 +32,7 @@ SCORES = {
 """Metrics of the study, and the names of their axes."""
 
 CURVE = "accuracy over the steps"
-_RADII = ("VAT-11th", "VAT-scrambled")
+_RADII = ("VAT-11th", "VAT-scrambled", "VAT-mean")
 _WITHOUT_STEPS = "k-means"
 _MEAN_DASH = (0, (5.0, 1.6))
 
