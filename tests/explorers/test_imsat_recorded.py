@@ -249,7 +249,8 @@ def test_radii():
     )
     assert "over 4, 2 seeds" in imsat_radii.describe(fewer)
     alone = imsat_radii.compare(recorded_runs(CLUSTERING, [made("VAT")])[0])
-    assert "not recorded" in imsat_radii.describe(alone) and "other images" in imsat_radii.describe(alone)
+    text = imsat_radii.describe(alone)
+    assert "Not recorded: its 11th neighbour, another image's, one for all." in text and "other images" in text
     assert "Recorded here: radii from its 10th neighbour" in imsat_radii.draw(alone).to_string()
     none = imsat_radii.compare(recorded_runs(CLUSTERING, [made("RIM")])[0])
     assert "was not recorded with any" in imsat_radii.describe(none) and imsat_radii.draw(none)

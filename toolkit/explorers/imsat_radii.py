@@ -36,9 +36,9 @@ RADII = {
     "VAT": "its 10th neighbour",
     "VAT-11th": "its 11th neighbour",
     "VAT-scrambled": "another image's",
-    "VAT-mean": "the mean of all",
+    "VAT-mean": "one for all",
 }
-"""Methods of the study, and whose distance sets an image's radius."""
+"""Methods of the study, and whose distance sets an image's radius; the one for all is the mean of the 10th ones."""
 
 HIGH = 95.0
 """Accuracy in per cent, between runs on all of MNIST that still mix fours and nines and those that have jumped."""
@@ -139,7 +139,7 @@ def _draw_curves(radii: Radii) -> Svg:
         return empty_picture(radii.run)
     lines = []
     for name, (steps, values) in curves.items():
-        look, label = look_of(name), f"{RADII[name]}, mean of seeds"
+        look, label = look_of(name), f"{RADII[name]}, mean"
         lines += [Series("", steps, one, replace(look, linestyle="-", linewidth=1.3)) for one in values]
         lines.append(Series(label, steps, values.mean(0), replace(look, linestyle=(0, (5.0, 1.6)))))
     times = {name: first_above(*curve) for name, curve in curves.items()}
@@ -179,13 +179,14 @@ def describe(radii: Radii) -> str:
             return not_recorded(run)
         return f"{run.label}: IMSAT (VAT) was not recorded with any of the distances."
     listed = ", ".join(
-        f"{label} {spread_text(radii.ours[name])}" if name in radii.ours else f"{label} not recorded"
-        for name, label in RADII.items()
+        f"{label} {spread_text(radii.ours[name])}" for name, label in RADII.items() if name in radii.ours
     )
     counts = [values.size for values in radii.ours.values()]
     seeds = str(counts[0]) if len(set(counts)) == 1 else ", ".join(map(str, counts))
     over = f"mean ± standard deviation over {seeds} seeds" if max(counts) > 1 else "one seed"
     text = f"{run.label}: accuracy in per cent with radii from {listed} ({over})."
+    missing = [label for name, label in RADII.items() if name not in radii.ours]
+    text += f" Not recorded: {', '.join(missing)}." if missing else ""
     text += "".join(_change(radii, name) for name in RADII if name != "VAT")
     if radii.show == CURVE:
         return f"{text}{_times(radii)} {where_recorded([record for record in run.records if record.variant in RADII])}"
