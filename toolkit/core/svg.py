@@ -91,7 +91,7 @@ class _Path:
     clip: tuple[float, float, float, float] | None
 
     def text(self) -> str:
-        data = " ".join(command[0] + " ".join(number(value) for value in command[1:]) for command in self.commands)
+        data = " ".join(command[0] + " ".join(map(number, command[1:])) for command in self.commands)
         path = f'<path d="{data}" {self.paint.attributes()}/>'
         if self.clip is None:
             return path
@@ -193,8 +193,8 @@ class Svg:
         expected = {"M": 2, "L": 2, "C": 6, "Z": 0}
         kept = []
         for command in commands:
-            name, values = command[0], tuple(float(value) for value in command[1:])
-            if expected.get(name) != len(values) or not all(math.isfinite(value) for value in values):
+            name, values = command[0], tuple(map(float, command[1:]))
+            if expected.get(name) != len(values) or not all(map(math.isfinite, values)):
                 reject("Svg.path", "commands", "M, L (2 finite numbers), C (6) or Z (0)", command)
             kept.append((name, *values))
         if not kept:

@@ -105,11 +105,6 @@ def compute(
         points = _points(data)
         chosen = partition(points, kind, count, direction, width)
         second = torch.sigmoid(chosen(_grid())).numpy()
-        striped = "rings" if kind == "rings" else "stripes"
-        curve = tuple(
-            cost_of(partition(points, striped, number, direction, width), points, epsilon, direction)
-            for number in COUNTS
-        )
         return Absurd(
             data=data,
             kind=kind,
@@ -119,8 +114,16 @@ def compute(
             regions=np.stack((1 - second, second), 1),
             now=cost_of(chosen, points, epsilon, direction),
             truth=cost_of(true_classes(points, width), points, epsilon, direction),
-            curve=curve,
+            curve=_curve(data, "rings" if kind == "rings" else "stripes", direction, width, epsilon),
         )
+
+
+@functools.lru_cache(maxsize=64)
+def _curve(data: str, kind: str, direction: float, width: float, epsilon: float) -> tuple[Costs, ...]:
+    """Return the costs by number of stripes or rings: most of the work, and the same wherever that slider stands."""
+    points = _points(data)
+    chosen = (partition(points, kind, count, direction, width) for count in COUNTS)
+    return tuple(cost_of(one, points, epsilon, direction) for one in chosen)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

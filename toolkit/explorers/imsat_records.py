@@ -114,11 +114,13 @@ def not_recorded(run: Run) -> str:
 
 
 def where_recorded(records: Sequence[Record]) -> str:
-    """Return scale, day, machine and versions of records in one sentence, of the newest if they differ."""
-    record = max(records, key=lambda record: record.date)
-    environment = record.environment
-    device = environment.device.partition(": ")[2] or environment.device
-    return f"Recorded at {record.scale} scale on {record.date[:10]}: {device}, torch {environment.torch}."
+    """Return scale, day, machine and versions of records in one sentence, each that differs once, in order of time."""
+    parts = []
+    for record in sorted(records, key=lambda record: record.date):
+        environment = record.environment
+        device = environment.device.partition(": ")[2] or environment.device
+        parts.append(f"at {record.scale} scale on {record.date[:10]}: {device}, torch {environment.torch}")
+    return f"Recorded {'; '.join(dict.fromkeys(parts))}."
 
 
 def values_of(record: Record, metric: str) -> Float[np.ndarray, " seeds"]:

@@ -122,7 +122,7 @@ def draw(look: SeedLook) -> Svg:
     picture = Svg(_WIDTH, _TOP + _SIDE + 52)
     picture.text(14, 24, shorten(_finding(look), _WIDTH - 24, _TITLE, bold=True), size=_TITLE, bold=True)
     picture.text(14, _TOP - 16, "images of each class (row) in each cluster", size=_WORDS, fill=style.GREY)
-    words = "class that the cluster matches"
+    words = "class that the cluster matches, in the order of the rows"
     draw_counts(picture, confusion_of(look), look.class_names, None, (12.0, _TOP, _MATRIX - 12, _SIDE), words)
     _draw_results(picture, look, _MATRIX + 36)
     return picture
