@@ -273,6 +273,7 @@ def test_radii_over_the_steps_are_those_of_the_same_seeds():
     text, picture = imsat_radii.describe(radii), imsat_radii.draw(radii).to_string()
     assert "seeds 0, 1: its 10th neighbour 2,100, never; another image's 1,400, 2,100." in text
     assert "3 of 4 trainings pass 95 %" in picture
+    assert "its 10th neighbour" in picture and "seed 1" in picture and "seed 0" not in picture
     low = imsat_radii.compare(recorded_runs(CLUSTERING, [made("VAT"), made("VAT-scrambled", (70.0, 72.0))])[0], CURVE)
     assert "No run was above 95 %." in imsat_radii.describe(low) and imsat_radii.draw(low).to_string()
     view = explore_imsat_radii([own, other])

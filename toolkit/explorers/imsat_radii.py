@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from toolkit.core.errors import require
 from toolkit.core.svg import Svg
+from toolkit.core.text_width import shorten
 from toolkit.experiments import Record, read_paper_results
 from toolkit.experiments.ledger import PaperResult
 from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text
@@ -29,8 +30,9 @@ from toolkit.explorers.imsat_records import (
     values_of,
     where_recorded,
 )
+from toolkit.explorers.small_panels import draw_panel
 from toolkit.lessons import View, controls, style
-from toolkit.lessons.svg import Series, line_chart
+from toolkit.lessons.svg import Series
 
 RADII = {
     "VAT": "its 10th neighbour",
@@ -43,6 +45,7 @@ RADII = {
 HIGH = 95.0
 """Accuracy in per cent, between runs on all of MNIST that still mix fours and nines and those that have jumped."""
 
+_WIDTH, _TOP, _TALL = 680.0, 42.0, 190.0
 _READER = "imsat/mnist/accuracy-vat-reproduction"
 _READERS_LOOK = style.Line(style.GREY, "-", "o")
 
@@ -134,27 +137,34 @@ def draw(radii: Radii) -> Svg:
 
 
 def _draw_curves(radii: Radii) -> Svg:
-    _, curves = curves_of_the_same_seeds(radii)
+    """Draw a panel for each kind of distance, a line for each seed; those that stay low are named."""
+    seeds, curves = curves_of_the_same_seeds(radii)
     if not curves:
         return empty_picture(radii.run)
-    lines = []
-    for name, (steps, values) in curves.items():
-        look, label = look_of(name), f"{RADII[name]}, mean"
-        lines += [Series("", steps, one, replace(look, linestyle="-", linewidth=1.3)) for one in values]
-        lines.append(Series(label, steps, values.mean(0), replace(look, linestyle=(0, (5.0, 1.6)))))
-    times = [time for curve in curves.values() for time in first_above(*curve)]
-    passed = int(np.isfinite(times).sum())
-    title = f"{passed} of {len(times)} trainings pass {HIGH:g} %" if passed else _finding(radii)
+    rows, columns = -(-len(curves) // 2), min(len(curves), 2)
+    wide = _WIDTH / columns
+    picture = Svg(_WIDTH, _TOP + rows * _TALL + 22)
+    passed = {name: np.isfinite(first_above(*curve)) for name, curve in curves.items()}
+    total = sum(int(found.sum()) for found in passed.values())
+    title = f"{total} of {len(seeds) * len(curves)} trainings pass {HIGH:g} %" if total else _finding(radii)
+    picture.text(14, 24, shorten(title, _WIDTH - 24, 14, bold=True), size=14, bold=True)
     end = max(float(steps[-1]) for steps, _ in curves.values())
-    return line_chart(
-        lines,
-        x_label="steps of training",
-        y_label="accuracy (%)",
-        title=title,
-        x_limits=(0.0, end),
-        width=680,
-        height=380,
-    )
+    lowest = min(float(values.min()) for _, values in curves.values())
+    for place, (name, (steps, values)) in enumerate(curves.items()):
+        look = replace(look_of(name), linestyle="-", linewidth=1.4)
+        named = [f"seed {seed}" if total and not found else "" for seed, found in zip(seeds, passed[name], strict=True)]
+        last = place >= len(curves) - columns
+        draw_panel(
+            picture,
+            (14 + place % columns * wide, _TOP + place // columns * _TALL, wide - 22, _TALL - 8),
+            [Series(label, steps, one, look) for label, one in zip(named, values, strict=True)],
+            heading=f"accuracy (%), {RADII[name]}",
+            x_label="steps of training" if last else "",
+            x_limits=(0.0, end),
+            y_limits=(lowest - 1.0, 100.0),
+            room=56.0,
+        )
+    return picture
 
 
 def _finding(radii: Radii) -> str:
@@ -204,13 +214,13 @@ def _times(radii: Radii) -> str:
     seeds, curves = curves_of_the_same_seeds(radii)
     times = {name: first_above(*curve) for name, curve in curves.items()}
     if not np.isfinite([time for found in times.values() for time in found]).any():
-        return f" No run was above {HIGH:g} %. A thin line is one seed."
+        return f" No run was above {HIGH:g} %. A line is one seed."
     listed = "; ".join(
         f"{RADII[name]} {', '.join(f'{time:,.0f}' if np.isfinite(time) else 'never' for time in found)}"
         for name, found in times.items()
     )
     names = ", ".join(map(str, seeds))
-    return f" A thin line is one seed. First seen above {HIGH:g} % after so many steps, seeds {names}: {listed}."
+    return f" A line is one seed. First seen above {HIGH:g} % after so many steps, seeds {names}: {listed}."
 
 
 def _change(radii: Radii, name: str) -> str:
