@@ -114,6 +114,21 @@ def test_the_point(data):
     assert text.startswith("12 stripes through the") and "% of log 2 = 0.693" in text and "The true classes:" in text
 
 
+@pytest.mark.parametrize(
+    "changed", [{}, {"data": "blobs"}, {"kind": "rings"}, {"direction": 30.0}, {"width": 0.1}, {"epsilon": 0.4}]
+)
+def test_the_curve_is_that_of_the_present_setting(changed):
+    setting = {"data": "moons", "kind": "stripes", "direction": 90.0, "width": 0.002, "epsilon": 0.15} | changed
+    found = compute(count=12, **setting)
+    kind, direction, width, epsilon = (setting[name] for name in ("kind", "direction", "width", "epsilon"))
+    expected = [
+        cost_of(partition(found.points, kind, count, direction, width), found.points, epsilon, direction)
+        for count in COUNTS
+    ]
+    assert list(found.curve) == expected
+    assert compute(count=3, **setting).curve == found.curve
+
+
 def test_without_sharpness_there_is_less_information():
     sharp, soft = compute(width=0.002), compute(width=0.2)
     assert soft.now.information < 0.6 * CEILING < sharp.now.information

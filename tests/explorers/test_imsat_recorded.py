@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,7 @@ from toolkit.explorers import (
 )
 from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text, title_of
 from toolkit.explorers.imsat_recorded import CURVE, SCORES, accuracy_curves, describe, draw, not_told_apart, pick
-from toolkit.explorers.imsat_records import CLUSTERING, HASHING, recorded_runs, values_of
+from toolkit.explorers.imsat_records import CLUSTERING, HASHING, recorded_runs, values_of, where_recorded
 from toolkit.explorers.imsat_tables import clustering_scores_table, published_table, retrieval_scores_table
 
 ENVIRONMENT = Environment("1.0", "3.11", "2.0", "2.0", "Linux", "cpu: A processor", 1, None, None)
@@ -242,7 +243,7 @@ def test_radii():
     text = imsat_radii.describe(imsat_radii.compare(recorded_runs(CLUSTERING, small)[0]))
     assert "ours differ: 400-400 units, not 1200-1200; 20 epochs, not 50." in text
     same = imsat_radii.compare(recorded_runs(CLUSTERING, [records[0], made("VAT-scrambled", right, config=MNIST)])[0])
-    assert "no cost that these seeds could show" in imsat_radii.draw(same).to_string()
+    assert "no cost or gain that these seeds could show" in imsat_radii.draw(same).to_string()
     fewer = imsat_radii.compare(
         recorded_runs(CLUSTERING, [records[0], made("VAT-scrambled", other[:2], config=MNIST)])[0]
     )
@@ -271,14 +272,41 @@ def test_radii_over_the_steps_are_those_of_the_same_seeds():
     assert seeds == [0, 1] and found["VAT"][1].tolist() == [[80.0, 95.0, 98.0], [80.0, 81.0, 82.0]]
     assert imsat_radii.first_above(*found["VAT"]) == [2100.0, math.inf]
     text, picture = imsat_radii.describe(radii), imsat_radii.draw(radii).to_string()
-    assert "seeds 0, 1: its 10th neighbour 2,100, never; another image's 1,400, 2,100." in text
+    assert "drawn: seeds 0, 1." in text
+    assert "in this order: its 10th neighbour 2,100, never; another image's 1,400, 2,100." in text
     assert "3 of 4 trainings pass 95 %" in picture
     assert "its 10th neighbour" in picture and "seed 1" in picture and "seed 0" not in picture
     low = imsat_radii.compare(recorded_runs(CLUSTERING, [made("VAT"), made("VAT-scrambled", (70.0, 72.0))])[0], CURVE)
-    assert "No run was above 95 %." in imsat_radii.describe(low) and imsat_radii.draw(low).to_string()
+    assert "None of them was above 95 %." in imsat_radii.describe(low) and imsat_radii.draw(low).to_string()
+    apart = curves("VAT-11th", (5, 6), [(80.0, 84.0, 97.0), (80.0, 95.0, 98.0)])
+    none = imsat_radii.compare(recorded_runs(CLUSTERING, [own, apart])[0], CURVE)
+    for words in (imsat_radii.describe(none), imsat_radii.draw(none).to_string()):
+        assert "No seed was recorded over the steps with every kind" in words and "was above" not in words
+    (first, second), plain = other.results, made("VAT-mean", (98.0,), config=MNIST)
+    plain = replace(plain, results=tuple(replace(result, histories={}) for result in plain.results))
+    for broken in ({}, {"accuracy": Series((700, 1400, 2100), (90.0, math.nan, 98.0))}):
+        torn = replace(other, results=(first, replace(second, histories=broken)))
+        partly = imsat_radii.compare(recorded_runs(CLUSTERING, [own, torn, plain])[0], CURVE)
+        assert imsat_radii.curves_of_the_same_seeds(partly)[0] == [0] and imsat_radii.draw(partly).to_string()
+        assert "drawn: seed 0. Without curves: one for all." in imsat_radii.describe(partly)
     view = explore_imsat_radii([own, other])
     view.controls["show"].value = CURVE
     assert view.error is None and view.text == text
+
+
+def test_every_machine_of_a_comparison_is_named():
+    first, second = made("VAT"), made("VAT-11th")
+    elsewhere = replace(second, date="2026-02-03T00:00:00Z", environment=replace(second.environment, device="cpu: B"))
+    assert where_recorded([first, second]).count("Recorded") == 1 and ";" not in where_recorded([first, second])
+    text = where_recorded([elsewhere, first])
+    assert text.index("2026-01-01: A processor") < text.index("; at laptop scale on 2026-02-03: B, torch")
+
+
+def test_dots_of_equal_values_are_told_apart():
+    strip = Strip("x", np.array([98.0] * 4 + [97.9, 60.0]), look_of("VAT"))
+    picture = draw_strips([strip], value_label="%", title="t").to_string()
+    dots = re.findall(rf'd="M(\S+ \S+) [^"]*" fill="{look_of("VAT").color}"', picture)
+    assert len(dots) == len(set(dots)) == 6
 
 
 def test_restarts():

@@ -1,5 +1,6 @@
 """How the methods around IMSAT look in pictures: a colour a family, a dash each, and scores seed by seed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ _LOOKS = {
 }
 _OTHER = style.Line(style.GREY, "-", "o", 1.8)
 _TITLES = {method.name: method.title for method in METHODS} | {name: title for name, (title, _) in HASH_METHODS.items()}
-_TICK, _WORDS, _TITLE, _ROW = 12.0, 13.0, 14.0, 30.0
+_TICK, _WORDS, _TITLE, _ROW, _APART = 12.0, 13.0, 14.0, 30.0, 6.0
 
 
 def look_of(method: str) -> style.Line:
@@ -124,9 +125,21 @@ def _draw_strip(picture: Svg, strip: Strip, to_x: Scale, y: float) -> None:
         ends = [min(max(to_x(end), to_x.start), to_x.end) for end in _ends(values).tolist()]
         picture.line(*[ends[0], y, ends[1], y], stroke=colour, stroke_width=7, opacity=0.25)
     picture.line(to_x(mean), y - 10, to_x(mean), y + 10, stroke=colour, stroke_width=3)
-    for place, value in enumerate(values.tolist()):
-        shift = (-4.0, 4.0, 0.0)[place % 3] if values.size > 1 else 0.0  # so that equal ones can be told apart
-        picture.circle(to_x(value), y + shift, 3.6, fill=colour, stroke="#ffffff", stroke_width=0.8)
+    places = sorted(to_x(value) for value in values.tolist())
+    for x, shift in zip(places, _shifts(places), strict=True):
+        picture.circle(x, y + shift, 3.6, fill=colour, stroke="#ffffff", stroke_width=0.8)
+
+
+def _shifts(places: Sequence[float]) -> list[float]:
+    """Return how far to move each dot up or down so that it can be told from its neighbours; places are in order."""
+    last = dict.fromkeys((0.0, -5.0, 5.0, -10.0, 10.0), -math.inf)
+    shifts = []
+    for x in places:
+        free = [shift for shift, before in last.items() if x - before >= _APART]
+        shift = free[0] if free else min(last, key=last.__getitem__)
+        last[shift] = x
+        shifts.append(shift)
+    return shifts
 
 
 def _ends(values: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from toolkit.core.errors import require
+from toolkit.core.history import Series as History
 from toolkit.core.svg import Svg
 from toolkit.core.text_width import shorten
 from toolkit.experiments import Record, read_paper_results
@@ -43,9 +44,10 @@ RADII = {
 """Methods of the study, and whose distance sets an image's radius; the one for all is the mean of the 10th ones."""
 
 HIGH = 95.0
-"""Accuracy in per cent, between runs on all of MNIST that still mix fours and nines and those that have jumped."""
+"""Accuracy in per cent, between runs on all of MNIST that still mix digits and those that have jumped."""
 
 _WIDTH, _TOP, _TALL = 680.0, 42.0, 190.0
+_NO_CURVES = "No seed was recorded over the steps with every kind of distance."
 _READER = "imsat/mnist/accuracy-vat-reproduction"
 _READERS_LOOK = style.Line(style.GREY, "-", "o")
 
@@ -109,15 +111,20 @@ def curves_of_the_same_seeds(radii: Radii) -> tuple[list[int], dict[str, tuple[n
         The seeds in order, and by kind the steps ``[points]`` and the accuracies ``[seeds, points]`` in per cent.
     """
     records = {name: record for name in radii.ours if (record := radii.run.record(name)) is not None}
-    per_kind = [{result.seed for result in record.results} for record in records.values()]
-    seeds = sorted(set.intersection(*per_kind)) if per_kind else []
+    recorded = {name: found for name, record in records.items() if (found := _seeds_with_curves(record))}
+    seeds = sorted(set.intersection(*recorded.values())) if recorded else []
     curves = {}
-    for name, record in records.items():
-        results = {result.seed: result for result in record.results}
-        steps, values = accuracy_curves(replace(record, results=tuple(results[seed] for seed in seeds)))
+    for name in recorded if seeds else ():
+        results = {result.seed: result for result in records[name].results}
+        steps, values = accuracy_curves(replace(records[name], results=tuple(results[seed] for seed in seeds)))
         if steps.size:
             curves[name] = (steps, values)
     return seeds, curves
+
+
+def _seeds_with_curves(record: Record) -> set[int]:
+    curves = {result.seed: result.histories.get("accuracy") for result in record.results}
+    return {seed for seed, curve in curves.items() if isinstance(curve, History) and np.isfinite(curve.values).all()}
 
 
 def first_above(steps: np.ndarray, values: np.ndarray, level: float = HIGH) -> list[float]:
@@ -140,7 +147,9 @@ def _draw_curves(radii: Radii) -> Svg:
     """Draw a panel for each kind of distance, a line for each seed; those that stay low are named."""
     seeds, curves = curves_of_the_same_seeds(radii)
     if not curves:
-        return empty_picture(radii.run)
+        picture = Svg(_WIDTH, 80)
+        picture.text(20, 45, _NO_CURVES)
+        return picture
     rows, columns = -(-len(curves) // 2), min(len(curves), 2)
     wide = _WIDTH / columns
     picture = Svg(_WIDTH, _TOP + rows * _TALL + 22)
@@ -150,14 +159,16 @@ def _draw_curves(radii: Radii) -> Svg:
     picture.text(14, 24, shorten(title, _WIDTH - 24, 14, bold=True), size=14, bold=True)
     end = max(float(steps[-1]) for steps, _ in curves.values())
     lowest = min(float(values.min()) for _, values in curves.values())
+    level = Series("", (0.0, end), (HIGH, HIGH), style.Line(style.GREY, (0, (3.0, 3.0)), "", 1.0))
     for place, (name, (steps, values)) in enumerate(curves.items()):
         look = replace(look_of(name), linestyle="-", linewidth=1.4)
         named = [f"seed {seed}" if total and not found else "" for seed, found in zip(seeds, passed[name], strict=True)]
+        lines = [Series(label, steps, one, look) for label, one in zip(named, values, strict=True)]
         last = place >= len(curves) - columns
         draw_panel(
             picture,
             (14 + place % columns * wide, _TOP + place // columns * _TALL, wide - 22, _TALL - 8),
-            [Series(label, steps, one, look) for label, one in zip(named, values, strict=True)],
+            [*lines, *([level] if total else [])],
             heading=f"accuracy (%), {RADII[name]}",
             x_label="steps of training" if last else "",
             x_limits=(0.0, end),
@@ -172,7 +183,7 @@ def _finding(radii: Radii) -> str:
     if right is None or other is None:
         return f"Recorded here: radii from {' and '.join(RADII[name] for name in radii.ours)}"
     if not_told_apart(right, other):
-        return "Radii of other images: no cost that these seeds could show"
+        return "Radii of other images: no cost or gain that these seeds could show"
     change = other.mean() - right.mean()
     return f"Radii of other images {'cost' if change < 0 else 'gain'} {abs(change):.1f} points of accuracy"
 
@@ -197,6 +208,7 @@ def describe(radii: Radii) -> str:
     if radii.show == CURVE:
         return f"{text}{_times(radii)} {where_recorded([record for record in run.records if record.variant in RADII])}"
     result = reader_result()
+    text += _above(radii)
     text += (
         f" A reader of the authors' code, with distances to the 11th neighbour, reports {spread_text(radii.readers)}"
     )
@@ -210,17 +222,29 @@ def describe(radii: Radii) -> str:
     return f"{text} {where_recorded([record for record in run.records if record.variant in RADII])}"
 
 
+def _above(radii: Radii) -> str:
+    counts = {RADII[name]: values for name, values in radii.ours.items()} | {"the reader's": radii.readers}
+    if not any((values > HIGH).any() for values in radii.ours.values()):
+        return ""
+    listed = ", ".join(f"{label} {(values > HIGH).sum()} of {values.size}" for label, values in counts.items())
+    return f" Above {HIGH:g} %: {listed}."
+
+
 def _times(radii: Radii) -> str:
     seeds, curves = curves_of_the_same_seeds(radii)
+    if not curves:
+        return f" {_NO_CURVES}"
+    names = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+    missing = [RADII[name] for name in radii.ours if name not in curves]
+    text = f" A line is one seed; drawn: {names}." + (f" Without curves: {', '.join(missing)}." if missing else "")
     times = {name: first_above(*curve) for name, curve in curves.items()}
     if not np.isfinite([time for found in times.values() for time in found]).any():
-        return f" No run was above {HIGH:g} %. A line is one seed."
+        return f"{text} None of them was above {HIGH:g} %."
     listed = "; ".join(
         f"{RADII[name]} {', '.join(f'{time:,.0f}' if np.isfinite(time) else 'never' for time in found)}"
         for name, found in times.items()
     )
-    names = ", ".join(map(str, seeds))
-    return f" A line is one seed. First seen above {HIGH:g} % after so many steps, seeds {names}: {listed}."
+    return f"{text} First seen above {HIGH:g} % after so many steps, in this order: {listed}."
 
 
 def _change(radii: Radii, name: str) -> str:
