@@ -242,6 +242,10 @@ def test_radii():
     small = [replace(one, config=MNIST | {"hidden": "400-400", "epochs": 20}) for one in records]
     text = imsat_radii.describe(imsat_radii.compare(recorded_runs(CLUSTERING, small)[0]))
     assert "ours differ: 400-400 units, not 1200-1200; 20 epochs, not 50." in text
+    port = [replace(one, config=MNIST | {"initialization": "small"}) for one in records]
+    assert "ours differ: small first weights, not official." in imsat_radii.describe(
+        imsat_radii.compare(recorded_runs(CLUSTERING, port)[0])
+    )
     same = imsat_radii.compare(recorded_runs(CLUSTERING, [records[0], made("VAT-scrambled", right, config=MNIST)])[0])
     assert "no cost or gain that these seeds could show" in imsat_radii.draw(same).to_string()
     fewer = imsat_radii.compare(

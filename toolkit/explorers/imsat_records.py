@@ -130,7 +130,7 @@ def values_of(record: Record, metric: str) -> Float[np.ndarray, " seeds"]:
     return array[np.isfinite(array)]
 
 
-def difference(run: Run, *, hidden: str, epochs: int, n_points: int = 70_000) -> str:
+def difference(run: Run, *, hidden: str, epochs: int, n_points: int = 70_000, initialization: str = "official") -> str:
     """Say what of a run differs from the authors' setting on MNIST, or nothing.
 
     Args:
@@ -138,6 +138,7 @@ def difference(run: Run, *, hidden: str, epochs: int, n_points: int = 70_000) ->
         hidden: units of the authors' hidden layers.
         epochs: of the authors.
         n_points: images of the authors.
+        initialization: the authors' first weights, by the name that the study has for them.
     """
     config = run.config
     parts = []
@@ -147,6 +148,8 @@ def difference(run: Run, *, hidden: str, epochs: int, n_points: int = 70_000) ->
         parts.append(f"{config.get('hidden')} units, not {hidden}")
     if config.get("epochs") != epochs:
         parts.append(f"{config.get('epochs')} epochs, not {epochs}")
+    if config.get("initialization", initialization) != initialization:
+        parts.append(f"{config['initialization']} first weights, not {initialization}")
     return "; ".join(parts)
 
 

@@ -141,7 +141,8 @@ def _reported_row(result: PaperResult, runs: Sequence[Run]) -> list[Any]:
     method = title_of(record.variant)
     setting = difference(run, hidden=_NETWORK, epochs=_EPOCHS)
     if record.variant == "k-means":
-        setting = difference(run, hidden=run.config["hidden"], epochs=run.config["epochs"])
+        own = {name: run.config[name] for name in ("hidden", "epochs", "initialization") if name in run.config}
+        setting = difference(run, **own)
     here = f"ours: {method}, {record.scale} scale" + (f", {setting}" if setting else "")
     return [result.description, stated, read, ours, str(values.size), "; ".join(filter(None, [here, theirs]))]
 
