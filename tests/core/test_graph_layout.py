@@ -79,6 +79,15 @@ def test_nothing_overlaps_in_any_graph(graph, direction):
                 assert apart, "a label on a node"
 
 
+@pytest.mark.parametrize("direction", ["down", "up", "right", "left"])
+def test_an_edge_leaves_and_reaches_a_small_node_clear_of_its_tall_neighbour(direction):
+    sizes = {f"n{i}": (20, 20) for i in range(13)} | {"n6": (103, 51) if direction in ("right", "left") else (51, 103)}
+    edges = [*[("n0", "n1")] * 9, ("n0", "n3"), ("n1", "n6"), ("n2", "n6"), ("n5", "n11"), ("n1", "n5"), ("n3", "n11")]
+    examine(layout_graph(sizes, edges, direction=direction), edges)
+    back = [(head, tail) for tail, head in reversed(edges)]
+    examine(layout_graph(dict(reversed(sizes.items())), back, direction=direction), back)
+
+
 def test_the_same_graph_is_the_same_layout():
     sizes = {f"n{i}": (40, 28) for i in range(30)}
     rng = random.Random(0)

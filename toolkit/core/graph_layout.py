@@ -15,6 +15,7 @@ from toolkit.core.errors import reject, require
 GAP = 22.0  # between neighbours in a layer, pixels
 LAYER_GAP = 40.0  # between layers, pixels
 MARGIN = 14.0
+_TOUCHING = 1e-6  # pixels
 _SWEEPS = 12  # over the layers, for their order
 _SETTLING = 40  # over the layers, for the positions
 _LARGE = 500  # places; beyond, exchanging neighbours would take seconds
@@ -334,12 +335,19 @@ def _finish(
     routes, labels = [], []
     for number, chain in enumerate(chains):
         first, last = places[chain[0]], places[chain[-1]]
+        below, above = sum(tops[first.layer]), tops[last.layer][0]
         route = [(starts[number], middle[first.layer] + first.height / 2)]
+        # Straight to the end of its own layer: a curve from a small node could cut a tall neighbour.
+        if route[0][1] < below - _TOUCHING:
+            route += [(starts[number], below)] * 2
         for inner in chain[1:-1]:
             place = places[inner]
             top, tall = tops[place.layer]
             route += [(place.x + place.line, top), (place.x + place.line, top + tall)]
-        route.append((ends[number], middle[last.layer] - last.height / 2))
+        end = (ends[number], middle[last.layer] - last.height / 2)
+        if above + _TOUCHING < end[1]:
+            route += [(ends[number], above)] * 2
+        route.append(end)
         routes.append(tuple(turned(point) for point in route))
         label = label_of[number]
         labels.append(None if label is None else turned((places[label].x, middle[places[label].layer])))
