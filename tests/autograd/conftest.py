@@ -1,7 +1,8 @@
-"""The array libraries that the engine's tests run on, and the calls that the registry offers."""
+"""The array libraries that the engine's tests run on, the calls that the registry offers, and the formats of files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import array_api_strict as strict
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from toolkit.autograd import Variable
+from toolkit.autograd.serializers import load_npz, load_safetensors, save_npz, save_safetensors
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,19 @@ def library(request: pytest.FixtureRequest) -> Library:
 def libraries() -> dict[str, Library]:
     """All array libraries by name."""
     return LIBRARIES
+
+
+STATE_FORMATS = [
+    pytest.param((save_npz, load_npz), id="npz"),
+    pytest.param(
+        (save_safetensors, load_safetensors),
+        id="safetensors",
+        marks=pytest.mark.skipif(not find_spec("safetensors"), reason="the safetensors package is not installed"),
+    ),
+]
+
+
+@pytest.fixture(params=STATE_FORMATS)
+def form(request):
+    """``save`` and ``load`` of each format."""
+    return request.param

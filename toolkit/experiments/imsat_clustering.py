@@ -26,7 +26,6 @@ from toolkit.imsat.evaluation import aligned_confusion, evaluate_clustering
 from toolkit.imsat.neighbours import neighbour_distances
 
 _CURVE = 60
-_RADII = {"10th": 10, "11th": 11, "scrambled": 10, "mean": 10}
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def _train(task: Task, config: ImsatClusteringConfig, points: Points) -> Measure
 
 
 def _radii(points: Points, which: str, device: torch.device) -> torch.Tensor:
-    distances = neighbour_distances(points.inputs, _RADII[which], device=device, cache=distance_cache())
+    distances = neighbour_distances(points.inputs, 11 if which == "11th" else 10, device=device, cache=distance_cache())
     if which == "scrambled":
         return distances[original_order(points.n_training, points.labels)]
     return distances.mean().expand_as(distances) if which == "mean" else distances

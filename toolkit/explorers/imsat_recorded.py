@@ -10,6 +10,7 @@ from toolkit.core.history import Series as History
 from toolkit.core.svg import Svg
 from toolkit.core.text_width import shorten
 from toolkit.experiments import Record
+from toolkit.experiments.imsat_methods import METHODS
 from toolkit.explorers.imsat_looks import Strip, draw_strips, look_of, spread_text, title_of
 from toolkit.explorers.imsat_records import (
     CLUSTERING,
@@ -32,7 +33,7 @@ SCORES = {
 """Metrics of the study, and the names of their axes."""
 
 CURVE = "accuracy over the steps"
-_RADII = ("VAT-11th", "VAT-scrambled", "VAT-mean")
+_OTHER_RADII = tuple(method.name for method in METHODS if method.radii != "10th")
 _WITHOUT_STEPS = "k-means"
 _MEAN_DASH = (0, (5.0, 1.6))
 
@@ -45,7 +46,7 @@ def pick(run: Run, show: str = "accuracy") -> Picked:
         show: one of ``SCORES``, or ``CURVE``.
     """
     metric = show if show in SCORES else "accuracy"
-    return pick_methods(run, show, metric, 1 if metric == "accuracy" else 3, left_out=_RADII)
+    return pick_methods(run, show, metric, 1 if metric == "accuracy" else 3, left_out=_OTHER_RADII)
 
 
 def draw(picked: Picked) -> Svg:
