@@ -38,6 +38,8 @@ def save_safetensors(path: str | os.PathLike[str], obj: Any) -> None:
 def load_safetensors(path: str | os.PathLike[str], obj: Any = None, *, strict: bool = True) -> LoadReport:
     """Put the state of a safetensors file back into an object, in its own library and on its own device.
 
+    The format has no checksum: a number that was damaged on the disk is not noticed, unlike in an npz.
+
     Args:
         path: a file of :func:`save_safetensors` or of another program.
         obj: as for :func:`~toolkit.autograd.serializers.load_npz`.
